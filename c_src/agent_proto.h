@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The agent's channel: frames between libevum and the agent in the guest
+ *
+ * Theory of operation.  The channel is the guest's /dev/tty15 in raw mode; the
+ * host's end is a stream socket.  The guest speaks first (bytes sent before
+ * its tty is raw would be echoed), with AGENT_STAGE frames from evum-init and
+ * then AGENT_HELLO from the agent.  A frame is a header and len bytes, in
+ * little-endian order.  Guest root can write to the line too, and so can put
+ * garbage between frames: a reader that finds no magic skips a byte, counts it
+ * and goes on.  Garbage may hurt the machine it came from and nothing else.
+ *
+ * Towards the host every stream of a program has a window: the agent stops
+ * reading the program's pipe when it is spent, so a program that floods stalls
+ * itself and no other.  Towards the guest, stdin has one: the agent grants
+ * credit when the program has taken bytes.  The first stdin window is
+ * AGENT_STDIN_WINDOW.
+ */
+#ifndef EVUM_AGENT_PROTO_H
+#define EVUM_AGENT_PROTO_H
+
+#include <stdint.h>
+
+#define AGENT_VERSION 1u
+#define AGENT_MAGIC 0x6d75u /* "um" */
+#define AGENT_PAYLOAD_MAX 32768u
+#define AGENT_STDIN_WINDOW 65536u
+
+struct agent_header {
+	uint16_t magic;
+	uint8_t type;
+	uint8_t fd;  /* OUTPUT, CREDIT: 0 stdin, 1 stdout, 2 stderr */
+	uint32_t id; /* program; 0 where the frame is about no program */
+	uint32_t len;
+};
+_Static_assert(sizeof(struct agent_header) == 12, "the header has no padding");
+
+enum agent_type {
+	/* host to guest */
+	AGENT_RUN = 1, /* fields, see below */
+	AGENT_STDIN,   /* bytes; none: end of file */
+	AGENT_CREDIT,  /* u32 bytes more for fd; guest to host too, for fd 0 */
+	AGENT_SIGNAL,  /* i32 signal, to the program's process group */
+	AGENT_CONTROL, /* u8 enum agent_control */
+	AGENT_WINSIZE, /* u16 rows, u16 columns of the console */
+	/* guest to host */
+	AGENT_STAGE = 32, /* u8 enum evum_stage: EVUM_STAGE_INIT or EVUM_STAGE_ROOT */
+	AGENT_FAILED,	  /* text: evum-init can't go on; the machine powers off */
+	AGENT_HELLO,	  /* u32 AGENT_VERSION, then the kernel's release as text */
+	AGENT_STARTED,	  /* i32 pid */
+	AGENT_OUTPUT,	  /* bytes of fd 1 or 2; none: end of file */
+	AGENT_EXIT,	  /* u8 enum evum_exit, i32 value, after the end of both outputs */
+	AGENT_ENDING,	  /* u8 enum agent_ending, i32 value: the kernel is about to stop */
+};
+
+/* AGENT_RUN's payload: fields of u8 tag, u32 length, bytes. */
+enum agent_run_field {
+	AGENT_RUN_ARG = 1, /* one for each argument, in order; at least one */
+	AGENT_RUN_ENV,	   /* "NAME=value" */
+	AGENT_RUN_CWD,
+	AGENT_RUN_USER,
+	AGENT_RUN_WINDOW, /* u32: first window of stdout and of stderr */
+};
+
+enum agent_control {
+	AGENT_POWEROFF = 1,
+	AGENT_DROP_CACHES,
+};
+
+enum agent_ending {
+	AGENT_END_HALT = 1,
+	AGENT_END_REBOOT,
+	AGENT_END_INIT, /* value: init's exit status, or 128 + signal */
+};
+
+#endif

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The kernel's command line
+ *
+ * Three kinds of words: the wiring, which only evum sets; tuned defaults, each
+ * of which gives way to a word of the same name in the user's args; and the
+ * user's own.  What the defaults are for:
+ *
+ * quiet, loglevel=3    printing a line costs more than most of what it tells
+ * lpj                  no calibration; only udelay() scales with it
+ * pty.legacy_count=0   256 legacy pty pairs are 512 uevents, each of which forks
+ *                      a helper: a small guest's first fork() then fails
+ * initcall_blacklist   raid6_select_algo is a benchmark of 850 ms (without it a
+ *                      btrfs RAID6 write panics the guest); ssl_init makes 64
+ *                      serial lines that nothing is connected to
+ */
+#include "argv.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "util.h"
+
+static const char *const tuned[] = {
+	"lpj=40000000",
+	"pty.legacy_count=0",
+	"initcall_blacklist=raid6_select_algo,ssl_init",
+};
+
+static const char *const quiet[] = {
+	"quiet",
+	"loglevel=3",
+};
+
+static const char *const reserved[] = {
+	"mem=",	   "initrd=", "rdinit=",     "uml_dir=", "umid=", "mconsole=",
+	"hostfs=", "con",     "ssl",	     "ubd",	 "udb",	  "vec",
+	"eth",	   "xterm=",  "virtio_uml.", "iomem=",	 "evum.", "noreboot",
+};
+
+int argv_reserved(const char *word)
+{
+	/* "console=" chooses among the guest's own devices. */
+	if (strncmp(word, "console", strlen("console")) == 0)
+		return 0;
+	for (size_t i = 0; i < ARRAY_SIZE(reserved); i++)
+		if (strncmp(word, reserved[i], strlen(reserved[i])) == 0)
+			return 1;
+	return word[0] == '\0' || strpbrk(word, "\n") != NULL || strcmp(word, "--") == 0;
+}
+
+__attribute__((format(printf, 2, 3))) static int add(struct argv *argv, const char *format, ...)
+{
+	va_list args;
+	int length;
+
+	if (argv->count == ARGV_MAX)
+		return -E2BIG;
+	va_start(args, format);
+	length = vasprintf(&argv->words[argv->count], format, args);
+	va_end(args);
+	if (length < 0) {
+		argv->words[argv->count] = NULL;
+		return -ENOMEM;
+	}
+	argv->words[++argv->count] = NULL;
+	argv->bytes += (size_t)length + 1;
+	return argv->bytes > EVUM_CMDLINE_MAX ? -E2BIG : 0;
+}
+
+/* Do the user's args have a word of the same name as word? */
+static bool overridden(const struct evum_config *config, const char *word)
+{
+	size_t name = strcspn(word, "=");
+
+	for (size_t i = 0; config->args && config->args[i]; i++)
+		if (strcspn(config->args[i], "=") == name &&
+		    strncmp(config->args[i], word, name) == 0)
+			return true;
+	return false;
+}
+
+static int add_defaults(struct argv *argv, const struct evum_config *config,
+			const char *const *words, size_t count)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < count && !err; i++)
+		if (!overridden(config, words[i]))
+			err = add(argv, "%s", words[i]);
+	return err;
+}
+
+static int add_wiring(struct argv *argv, const struct evum_config *config,
+		      const struct argv_paths *paths)
+{
+	int err = add(argv, "linux");
+
+	err = err ? err : add(argv, "mem=%uM", config->mem);
+	err = err ? err : add(argv, "initrd=%s", paths->initramfs);
+	err = err ? err : add(argv, "rdinit=/init");
+	err = err ? err : add(argv, "con0=fd:%d", ARGV_FD_CONSOLE);
+	err = err ? err : add(argv, "con15=fd:%d", ARGV_FD_AGENT);
+	err = err ? err : add(argv, "con=null");
+	err = err ? err : add(argv, "ssl=null");
+	err = err ? err : add(argv, "noreboot");
+	err = err ? err : add(argv, "uml_dir=%s/", paths->run);
+	err = err ? err : add(argv, "umid=m");
+	err = err ? err : add(argv, "mconsole=notify:%s/n", paths->run);
+	for (unsigned int i = 0; i < config->disk_count && !err; i++)
+		/* d: a guest's forged header must not make it a copy-on-write disk of another file. */
+		err = add(argv, "ubd%u%s=%s", i, config->disks[i].writable ? "d" : "rd",
+			  paths->disks[i]);
+	return err;
+}
+
+static int add_init(struct argv *argv, const struct evum_config *config)
+{
+	static const char *const roots[] = {
+		[EVUM_ROOT_INITRAMFS] = "initramfs",
+		[EVUM_ROOT_DISK] = "disk",
+		[EVUM_ROOT_HOST] = "host",
+	};
+	int err = add(argv, "evum.hostname=%s", config->hostname);
+
+	err = err ? err : add(argv, "evum.root=%s", roots[config->root]);
+	err = err ? err : add(argv, "evum.rw=%d", config->disk_count && config->disks[0].writable);
+	err = err ? err : add(argv, "evum.log=%d", config->copy_log && !config->verbose);
+	err = err ? err : add(argv, "evum.modules=%d", config->modules != NULL);
+	return err;
+}
+
+static int add_user(struct argv *argv, const struct evum_config *config)
+{
+	int err = 0;
+
+	for (size_t i = 0; config->args && config->args[i] && !err; i++)
+		err = argv_reserved(config->args[i]) ? -EINVAL : add(argv, "%s", config->args[i]);
+	return err;
+}
+
+int argv_make(const struct evum_config *config, const struct argv_paths *paths, struct argv *argv)
+{
+	int err;
+
+	memset(argv, 0, sizeof(*argv));
+	err = add_wiring(argv, config, paths);
+	err = err ? err : add_init(argv, config);
+	err = err ? err : add_defaults(argv, config, tuned, ARRAY_SIZE(tuned));
+	if (!config->verbose)
+		err = err ? err : add_defaults(argv, config, quiet, ARRAY_SIZE(quiet));
+	return err ? err : add_user(argv, config);
+}
+
+void argv_free(struct argv *argv)
+{
+	for (size_t i = 0; i < argv->count; i++)
+		free(argv->words[i]);
+	argv->count = 0;
+}

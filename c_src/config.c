@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Is a machine's configuration one that can be started? */
+#include "config.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <string.h>
+
+#include "argv.h"
+#include "jail.h"
+
+void evum_config_init(struct evum_config *config)
+{
+	*config = (struct evum_config){
+		.kernel = "/usr/bin/linux.uml",
+		.modules = "/usr/lib/uml/modules",
+		.hostname = "evum",
+		.mem = 64,
+		.copy_log = 1,
+		.console_window = 65536,
+	};
+}
+
+static int hostname_ok(const char *name)
+{
+	size_t length = name ? strlen(name) : 0;
+
+	if (length == 0 || length > EVUM_HOSTNAME_MAX || name[0] == '-' || name[length - 1] == '-')
+		return 0;
+	for (size_t i = 0; i < length; i++)
+		if (!isalnum((unsigned char)name[i]) && name[i] != '-')
+			return 0;
+	return 1;
+}
+
+static int check_args(const struct evum_config *config, struct evum_error *error)
+{
+	for (size_t i = 0; config->args && config->args[i]; i++)
+		if (argv_reserved(config->args[i]))
+			return jail_error(error, "config", EINVAL,
+					  "kernel argument \"%.64s\" is evum's own to set",
+					  config->args[i]);
+	return 0;
+}
+
+static int check_root(const struct evum_config *config, struct evum_error *error)
+{
+	if (config->disk_count > EVUM_DISKS_MAX || config->bind_count > EVUM_BINDS_MAX)
+		return jail_error(error, "config", E2BIG, "at most %u disks and %u directories",
+				  EVUM_DISKS_MAX, EVUM_BINDS_MAX);
+	if (config->root == EVUM_ROOT_DISK && config->disk_count == 0)
+		return jail_error(error, "config", EINVAL, "a root on a disk needs a disk");
+	if (config->root == EVUM_ROOT_HOST && config->bind_count == 0)
+		return jail_error(error, "config", EINVAL,
+				  "a root of the host's files needs directories");
+	return 0;
+}
+
+int config_check(const struct evum_config *config, struct evum_error *error)
+{
+	int err;
+
+	if (!config->kernel || !config->initramfs)
+		return jail_error(error, "config", EINVAL, "kernel and initramfs are required");
+	if (!hostname_ok(config->hostname))
+		return jail_error(error, "config", EINVAL,
+				  "the host name must be 1 to %u letters, digits and hyphens",
+				  EVUM_HOSTNAME_MAX);
+	if (config->mem < EVUM_MEM_MIN)
+		return jail_error(error, "config", ERANGE, "a machine needs at least %u MiB",
+				  EVUM_MEM_MIN);
+	err = check_args(config, error);
+	return err ? err : check_root(config, error);
+}

@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The jail's plan: every file of the host that the kernel's process will see
+ *
+ * Made before the clone, since the child may not allocate; what is missing or
+ * taken is told here, with its name.
+ */
+#include <fcntl.h>
+#include <limits.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+#include "jail.h"
+#include "kernel_elf.h"
+#include "util.h"
+
+/* Adds a host file; target NULL: the same path in the private root. */
+static struct jail_file *add_file(struct jail *jail, const char *source, const char *target,
+				  enum landlock_grant grant)
+{
+	struct jail_file *file = &jail->files[jail->file_count];
+	struct stat st;
+
+	if (jail->file_count == JAIL_FILES_MAX || stat(source, &st) < 0)
+		return NULL;
+	file->source = realpath(source, NULL);
+	file->target = strdup(target ? target : source);
+	file->directory = S_ISDIR(st.st_mode);
+	file->grant = grant;
+	jail->file_count++;
+	return file->source && file->target ? file : NULL;
+}
+
+static int plan_kernel(struct jail *jail, struct evum_error *error)
+{
+	const char *kernel = jail->config->kernel;
+	struct elf_needs needs;
+	int err = elf_kernel_needs(kernel, &needs);
+
+	if (err == -ENOEXEC)
+		return jail_error(error, "kernel", ENOEXEC,
+				  "%s is no x86-64 User Mode Linux kernel", kernel);
+	if (err == -ELIBACC)
+		return jail_error(error, "kernel", ELIBACC,
+				  "%s needs a shared library that this host lacks", kernel);
+	if (err)
+		return jail_error(error, "kernel", -err, "%s can't be executed", kernel);
+	if (!add_file(jail, kernel, "/kernel", LANDLOCK_EXECUTE))
+		return jail_error(error, "kernel", ENOENT, "%s is gone", kernel);
+	if (needs.loader[0] && !add_file(jail, needs.loader, NULL, LANDLOCK_EXECUTE))
+		return jail_error(error, "kernel", ELIBACC, "%s is missing", needs.loader);
+	for (unsigned int i = 0; i < needs.library_count; i++)
+		if (!add_file(jail, needs.library[i], NULL, LANDLOCK_READ))
+			return jail_error(error, "kernel", ELIBACC, "%s is missing",
+					  needs.library[i]);
+	return 0;
+}
+
+static int plan_boot_files(struct jail *jail, struct evum_error *error)
+{
+	const struct evum_config *config = jail->config;
+
+	if (!add_file(jail, config->initramfs, "/initrd", LANDLOCK_READ))
+		return jail_error(error, "initramfs", errno, "%s can't be found",
+				  config->initramfs);
+	if (!add_file(jail, "/dev/null", NULL, LANDLOCK_WRITE))
+		return jail_error(error, "mounts", errno, "/dev/null is missing");
+	/* Without modules a kernel boots all the same; evum-init tells when it lacks one. */
+	if (config->modules)
+		add_file(jail, config->modules, "/modules", LANDLOCK_TREE);
+	return 0;
+}
+
+/* One writer a disk: UML's own lock is lost as soon as it closes another descriptor of the file. */
+static int lock_disk(struct jail *jail, const struct evum_disk *disk, struct evum_error *error)
+{
+	int fd = open(disk->path, (disk->writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK);
+	struct stat st;
+
+	if (fd < 0)
+		return jail_error(error, "disk", errno, "%s can't be opened for %s", disk->path,
+				  disk->writable ? "writing" : "reading");
+	jail->locks[jail->lock_count++] = fd;
+	if (fstat(fd, &st) < 0 || (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode)))
+		return jail_error(error, "disk", EINVAL, "%s is no disk image or block device",
+				  disk->path);
+	if (S_ISREG(st.st_mode) && st.st_size < 512)
+		return jail_error(error, "disk", EINVAL, "%s is empty", disk->path);
+	if (flock(fd, (disk->writable ? LOCK_EX : LOCK_SH) | LOCK_NB) < 0)
+		return jail_error(error, "disk", EBUSY, "%s is in use by another machine",
+				  disk->path);
+	return 0;
+}
+
+static int plan_disks(struct jail *jail, struct evum_error *error)
+{
+	for (unsigned int i = 0; i < jail->config->disk_count; i++) {
+		const struct evum_disk *disk = &jail->config->disks[i];
+		struct jail_file *file;
+		char target[16];
+		int err = lock_disk(jail, disk, error);
+
+		if (err)
+			return err;
+		snprintf(target, sizeof(target), "/disk%u", i);
+		file = add_file(jail, disk->path, target,
+				disk->writable ? LANDLOCK_WRITE : LANDLOCK_READ);
+		if (!file)
+			return jail_error(error, "disk", errno, "%s can't be found", disk->path);
+		file->writable = disk->writable;
+	}
+	return 0;
+}
+
+static int plan_bind(struct jail *jail, const char *path, struct evum_error *error)
+{
+	static const char *const never[] = {"/proc", "/sys", "/dev", "/run"};
+	char target[PATH_MAX];
+	struct jail_file *file;
+
+	if (path[0] != '/' || path[1] == '\0')
+		return jail_error(error, "config", EINVAL, "%s: not a directory below /", path);
+	for (size_t i = 0; i < ARRAY_SIZE(never); i++) {
+		size_t length = strlen(never[i]);
+
+		if (strncmp(path, never[i], length) == 0 && strchr("/", path[length]))
+			return jail_error(error, "config", EINVAL,
+					  "%s is the host's own and never shown to a machine",
+					  path);
+	}
+	if (snprintf(target, sizeof(target), "/host%s", path) >= (int)sizeof(target))
+		return jail_error(error, "config", ENAMETOOLONG, "a bound path is too long");
+	file = add_file(jail, path, target, LANDLOCK_TREE);
+	if (!file)
+		return jail_error(error, "config", errno, "%s can't be found", path);
+	if (!file->directory)
+		return jail_error(error, "config", ENOTDIR, "%s is no directory", path);
+	return 0;
+}
+
+/* /bin and its like: links into /usr on a merged host, directories of their own elsewhere. */
+static int plan_root_names(struct jail *jail, struct evum_error *error)
+{
+	char name[16], link[64];
+	ssize_t length;
+	int err;
+
+	for (size_t i = 0; i < JAIL_LINKS_MAX; i++) {
+		snprintf(name, sizeof(name), "/%s", jail_link_names[i]);
+		length = readlink(name, link, sizeof(link) - 1);
+		if (length > 0) {
+			link[length] = '\0';
+			jail->links[i] = strdup(link);
+			continue;
+		}
+		err = access(name, X_OK) == 0 ? plan_bind(jail, name, error) : 0;
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+static int plan_host(struct jail *jail, struct evum_error *error)
+{
+	int err = 0;
+
+	if (jail->config->root != EVUM_ROOT_HOST)
+		return 0;
+	for (unsigned int i = 0; i < jail->config->bind_count && !err; i++)
+		err = plan_bind(jail, jail->config->binds[i], error);
+	return err ? err : plan_root_names(jail, error);
+}
+
+static int plan_cpu(struct jail *jail, struct evum_error *error)
+{
+	const struct evum_config *config = jail->config;
+	cpu_set_t allowed;
+	unsigned int turn;
+
+	if (config->cpu_policy == EVUM_CPU_ANY)
+		return 0;
+	if (sched_getaffinity(0, sizeof(allowed), &allowed) < 0)
+		return jail_error(error, "config", errno, "the allowed CPUs can't be read");
+	jail->pinned = true;
+	jail->cpu = config->cpu;
+	if (config->cpu_policy == EVUM_CPU_NUMBER) {
+		if (config->cpu < CPU_SETSIZE && CPU_ISSET(config->cpu, &allowed))
+			return 0;
+		return jail_error(error, "config", EINVAL, "CPU %u isn't one this process may use",
+				  config->cpu);
+	}
+	turn = config->cpu % (unsigned int)CPU_COUNT(&allowed);
+	for (jail->cpu = 0; !CPU_ISSET(jail->cpu, &allowed) || turn-- > 0;)
+		jail->cpu++;
+	return 0;
+}
+
+/* Guest memory is a file of the host's memory: what isn't there is a SIGBUS later. */
+static int check_memory(unsigned int mem, struct evum_error *error)
+{
+	unsigned long available = 0;
+	char line[128];
+	FILE *file = fopen("/proc/meminfo", "re");
+
+	if (!file)
+		return 0;
+	while (!available && fgets(line, sizeof(line), file))
+		if (sscanf(line, "MemAvailable: %lu kB", &available) == 1)
+			break;
+	fclose(file);
+	if (!available || mem <= available / 1024)
+		return 0;
+	return jail_error(error, "memory", ENOMEM,
+			  "the machine wants %u MiB, the host has %lu MiB available", mem,
+			  available / 1024);
+}
+
+int jail_plan(struct jail *jail, const struct evum_config *config, struct evum_error *error)
+{
+	int err;
+
+	jail->config = config;
+	jail->landlock_abi = landlock_abi();
+	err = check_memory(config->mem, error);
+	err = err ? err : plan_kernel(jail, error);
+	err = err ? err : plan_boot_files(jail, error);
+	err = err ? err : plan_disks(jail, error);
+	err = err ? err : plan_host(jail, error);
+	return err ? err : plan_cpu(jail, error);
+}
+
+int jail_plan_argv(struct jail *jail, struct evum_error *error)
+{
+	struct argv_paths paths = {.run = jail->run};
+	unsigned int disk = 0;
+	int err;
+
+	for (size_t i = 0; i < jail->file_count; i++) {
+		const struct jail_file *file = &jail->files[i];
+		const char *path = jail->mode == JAIL_CONFINED ? file->target : file->source;
+
+		if (strcmp(file->target, "/initrd") == 0)
+			paths.initramfs = path;
+		if (strncmp(file->target, "/disk", 5) == 0)
+			paths.disks[disk++] = path;
+	}
+	argv_free(&jail->argv);
+	err = argv_make(jail->config, &paths, &jail->argv);
+	if (err == -EINVAL)
+		return jail_error(error, "config", EINVAL,
+				  "args hold a word that evum sets itself (mem=, con…=, ubd…)");
+	if (err)
+		return jail_error(error, "config", -err,
+				  "the kernel's command line is over %u bytes", EVUM_CMDLINE_MAX);
+	return 0;
+}
+
+void jail_release(struct jail *jail)
+{
+	for (size_t i = 0; i < jail->file_count; i++) {
+		free(jail->files[i].source);
+		free(jail->files[i].target);
+	}
+	jail->file_count = 0;
+	for (size_t i = 0; i < JAIL_LINKS_MAX; i++) {
+		free(jail->links[i]);
+		jail->links[i] = NULL;
+	}
+	argv_free(&jail->argv);
+	fd_close(&jail->null);
+	fd_close(&jail->log);
+	fd_close(&jail->console);
+	fd_close(&jail->agent);
+	for (size_t i = 0; i < jail->lock_count; i++)
+		fd_close(&jail->locks[i]);
+	jail->lock_count = 0;
+}

@@ -1,0 +1,385 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A machine: its start, its events, its end
+ *
+ * Everything the machine does reaches its owner through one handler, called from
+ * evum_vm_dispatch().  The machine is down when the first process of its jail
+ * has ended; what was said before that is delivered first, so that EVUM_DOWN is
+ * the last event.
+ */
+#include "vm.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/timerfd.h>
+#include <sys/wait.h>
+
+#include "config.h"
+#include "util.h"
+
+void vm_emit(struct evum_vm *vm, const struct evum_event *event)
+{
+	vm->seen |= 1u << event->type;
+	vm->handler(vm->ctx, event);
+}
+
+void vm_reach(struct evum_vm *vm, enum evum_stage stage)
+{
+	struct evum_event event = {.type = EVUM_STAGE, .value = (int)stage};
+
+	if (stage <= vm->stage)
+		return;
+	vm->stage = stage;
+	vm_emit(vm, &event);
+}
+
+/* Watches fd for events; current (may be NULL) remembers them, to spare the call. */
+void vm_watch(struct evum_vm *vm, enum vm_source source, int fd, uint32_t events, uint32_t *current)
+{
+	struct epoll_event event = {.events = events, .data.u32 = source};
+
+	if (current && *current == events)
+		return;
+	if (epoll_ctl(vm->epoll, EPOLL_CTL_MOD, fd, &event) < 0)
+		epoll_ctl(vm->epoll, EPOLL_CTL_ADD, fd, &event);
+	if (current)
+		*current = events;
+}
+
+static void child_handler(struct evum_vm *vm, uint32_t events)
+{
+	(void)events;
+	vm->child_gone = true;
+}
+
+static void agent_handler(struct evum_vm *vm, uint32_t events)
+{
+	size_t size;
+	uint8_t *room = agent_room(&vm->agent, &size);
+	ssize_t received = recv(vm->agent_fd, room, size, MSG_DONTWAIT);
+
+	if (received > 0) {
+		agent_received(&vm->agent, (size_t)received);
+		vm_agent_frames(vm);
+	} else if (events & (EPOLLHUP | EPOLLERR)) {
+		epoll_ctl(vm->epoll, EPOLL_CTL_DEL, vm->agent_fd, NULL);
+		return;
+	}
+	vm_agent_flush(vm);
+}
+
+/* Keeps the last bytes of what the kernel says before it has a console. */
+static void log_handler(struct evum_vm *vm, uint32_t events)
+{
+	char bytes[1024];
+	ssize_t received = read(vm->log_fd, bytes, sizeof(bytes));
+	size_t len = received > 0 ? (size_t)received : 0;
+	size_t keep = min_size(vm->log_len, sizeof(vm->log) - len);
+
+	if (len == 0 && (events & (EPOLLHUP | EPOLLERR))) {
+		epoll_ctl(vm->epoll, EPOLL_CTL_DEL, vm->log_fd, NULL);
+		return;
+	}
+	memmove(vm->log, vm->log + vm->log_len - keep, keep);
+	memcpy(vm->log + keep, bytes, len);
+	vm->log_len = keep + len;
+}
+
+typedef void source_handler(struct evum_vm *vm, uint32_t events);
+
+static source_handler *const handlers[] = {
+	[VM_CHILD] = child_handler,	 [VM_CONSOLE] = vm_console_handler,
+	[VM_AGENT] = agent_handler,	 [VM_MCONSOLE] = vm_mconsole_handler,
+	[VM_NOTIFY] = vm_notify_handler, [VM_LOG] = log_handler,
+	[VM_TIMER] = vm_timer_handler,
+};
+_Static_assert(ARRAY_SIZE(handlers) == VM_SOURCES, "a handler for each source");
+
+/* A descriptor pair: ours, non-blocking, and the guest's. */
+static int make_pair(int type, int *ours, int *theirs)
+{
+	int ends[2];
+
+	if (socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, ends) < 0)
+		return -errno;
+	*ours = ends[0];
+	*theirs = ends[1];
+	return fcntl(*ours, F_SETFL, O_NONBLOCK) < 0 ? -errno : 0;
+}
+
+static int make_log(struct evum_vm *vm, struct jail *jail)
+{
+	int ends[2];
+
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return -errno;
+	vm->log_fd = ends[0];
+	jail->log = ends[1];
+	return fcntl(vm->log_fd, F_SETFL, O_NONBLOCK) < 0 ? -errno : 0;
+}
+
+static int make_descriptors(struct evum_vm *vm, struct jail *jail)
+{
+	int err = make_pair(SOCK_STREAM, &vm->console.fd, &jail->console);
+
+	err = err ? err : make_pair(SOCK_STREAM, &vm->agent_fd, &jail->agent);
+	err = err ? err : make_log(vm, jail);
+	if (err)
+		return err;
+	vm->mconsole.client = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	vm->notify = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	vm->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	vm->epoll = epoll_create1(EPOLL_CLOEXEC);
+	jail->null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	jail->client = vm->mconsole.client;
+	jail->notify = vm->notify;
+	if (vm->mconsole.client < 0 || vm->notify < 0 || vm->timer < 0 || vm->epoll < 0 ||
+	    jail->null < 0)
+		return -errno;
+	return 0;
+}
+
+static void watch_all(struct evum_vm *vm)
+{
+	vm_watch(vm, VM_CHILD, vm->child.pidfd, EPOLLIN, NULL);
+	vm_watch(vm, VM_AGENT, vm->agent_fd, EPOLLIN, &vm->agent_events);
+	vm_watch(vm, VM_MCONSOLE, vm->mconsole.client, EPOLLIN, NULL);
+	vm_watch(vm, VM_NOTIFY, vm->notify, EPOLLIN, NULL);
+	vm_watch(vm, VM_LOG, vm->log_fd, EPOLLIN, NULL);
+	vm_watch(vm, VM_TIMER, vm->timer, EPOLLIN, NULL);
+	vm_console_watch(vm);
+}
+
+/* Errors of hosts that don't let us make namespaces or mounts in them. */
+static bool can_fall_back(const struct evum_config *config, const struct evum_error *error)
+{
+	return config->root != EVUM_ROOT_HOST &&
+	       (strcmp(error->stage, "namespaces") == 0 || strcmp(error->stage, "mounts") == 0);
+}
+
+static int spawn(struct evum_vm *vm, struct jail *jail, struct evum_error *error)
+{
+	int err = jail_spawn(jail, &vm->child, error);
+
+	if (err && can_fall_back(jail->config, error)) {
+		jail->mode = JAIL_REAPED;
+		err = jail_spawn(jail, &vm->child, error);
+	}
+	vm->mode = jail->mode;
+	vm->landlock_abi = jail->landlock_abi;
+	vm->cpu = jail->pinned ? (int)jail->cpu : -1;
+	return err;
+}
+
+static struct evum_vm *vm_new(evum_handler *handler, void *ctx)
+{
+	struct evum_vm *vm = calloc(1, sizeof(*vm));
+
+	if (!vm)
+		return NULL;
+	vm->handler = handler;
+	vm->ctx = ctx;
+	vm->epoll = vm->timer = vm->agent_fd = vm->notify = vm->log_fd = vm->console.fd = -1;
+	vm->child = (struct jail_child){
+		.pid = -1, .pidfd = -1, .kernel_pidfd = -1, .control = -1, .run = -1};
+	vm->console.typed = malloc(EVUM_CONSOLE_QUEUE);
+	if (!vm->console.typed || mconsole_init(&vm->mconsole) < 0 || agent_init(&vm->agent) < 0) {
+		evum_vm_free(vm);
+		return NULL;
+	}
+	return vm;
+}
+
+static int start(struct evum_vm *vm, const struct evum_config *config, struct evum_error *error)
+{
+	struct jail jail = {.null = -1, .log = -1, .console = -1, .agent = -1, .control = -1};
+	int err = make_descriptors(vm, &jail);
+
+	if (err)
+		jail_error(error, "descriptors", -err, "no descriptors left");
+	err = err ? err : jail_plan(&jail, config, error);
+	err = err ? err : spawn(vm, &jail, error);
+	jail_release(&jail);
+	if (err)
+		return err;
+	vm->mconsole.run = vm->child.run;
+	vm->child.run = -1;
+	vm->console.window = config->console_window;
+	watch_all(vm);
+	return 0;
+}
+
+int evum_vm_start(const struct evum_config *config, evum_handler *handler, void *ctx,
+		  struct evum_vm **result, struct evum_error *error)
+{
+	struct evum_error ignored;
+	struct evum_vm *vm;
+	int err;
+
+	*result = NULL;
+	if (!error)
+		error = &ignored;
+	*error = (struct evum_error){.stage = ""};
+	err = config_check(config, error);
+	if (err)
+		return err;
+	vm = vm_new(handler, ctx);
+	if (!vm)
+		return jail_error(error, "descriptors", ENOMEM, "no memory");
+	err = start(vm, config, error);
+	if (err)
+		evum_vm_free(vm);
+	else
+		*result = vm;
+	return err;
+}
+
+int evum_vm_fd(const struct evum_vm *vm)
+{
+	return vm->epoll;
+}
+
+/* The kernel's wait status, as the jail reported it, or that of the jail's first process. */
+static void read_end(struct evum_vm *vm, struct evum_event *down)
+{
+	struct jail_report report = {.kind = JAIL_FAILED};
+	siginfo_t info = {.si_pid = 0};
+
+	RETRY(waitid(P_PIDFD, (id_t)vm->child.pidfd, &info, WEXITED | __WALL));
+	while (recv(vm->child.control, &report, sizeof(report), MSG_DONTWAIT) > 0)
+		if (report.kind == JAIL_ENDED)
+			break;
+	down->end = EVUM_END_STATUS;
+	down->value = info.si_status;
+	if (info.si_code != CLD_EXITED)
+		down->end = EVUM_END_SIGNAL;
+	if (report.kind != JAIL_ENDED)
+		return;
+	down->end = WIFSIGNALED(report.value) ? EVUM_END_SIGNAL : EVUM_END_STATUS;
+	down->value = WIFSIGNALED(report.value) ? WTERMSIG(report.value)
+						: WEXITSTATUS(report.value);
+}
+
+/*
+ * The exit status alone can't tell a halt from a reboot, and a clean halt ends
+ * by SIGABRT once in a thousand times: what evum-init announced counts first,
+ * then the kernel's last words on the console.
+ */
+static void judge_end(struct evum_vm *vm, struct evum_event *down)
+{
+	static const enum evum_end endings[] = {
+		[AGENT_END_HALT] = EVUM_END_HALTED,
+		[AGENT_END_REBOOT] = EVUM_END_REBOOTED,
+		[AGENT_END_INIT] = EVUM_END_INIT_EXITED,
+	};
+	bool killed = down->end == EVUM_END_SIGNAL && down->value == SIGKILL;
+
+	if (vm->panicked) {
+		down->end = EVUM_END_PANIC;
+	} else if (vm->ending && !killed) {
+		down->end = endings[vm->ending];
+		down->value = vm->ending_value;
+	} else if (down->end == EVUM_END_STATUS && down->value == 0) {
+		down->end = vm_console_says_restart(vm) ? EVUM_END_REBOOTED : EVUM_END_HALTED;
+	}
+}
+
+static void finish(struct evum_vm *vm)
+{
+	struct evum_event down = {.type = EVUM_DOWN};
+	size_t before;
+
+	vm_notify_handler(vm, 0);
+	do {
+		before = vm->agent.in_len;
+		agent_handler(vm, 0);
+	} while (vm->agent.in_len > before);
+	vm_console_drain(vm);
+	log_handler(vm, 0);
+	vm_mconsole_give_up(vm, -EPIPE);
+	read_end(vm, &down);
+	vm->child.pid = -1;
+	judge_end(vm, &down);
+	down.data = vm->log;
+	down.len = vm->log_len;
+	vm->down = true;
+	vm_emit(vm, &down);
+}
+
+int evum_vm_dispatch(struct evum_vm *vm)
+{
+	struct epoll_event events[VM_SOURCES];
+	int count;
+
+	if (vm->down)
+		return 1;
+	count = RETRY(epoll_wait(vm->epoll, events, VM_SOURCES, 0));
+	for (int i = 0; i < count; i++)
+		handlers[events[i].data.u32](vm, events[i].events);
+	if (vm->child_gone)
+		finish(vm);
+	return vm->down;
+}
+
+int evum_vm_wait(struct evum_vm *vm, enum evum_event_type type, int timeout_ms)
+{
+	int64_t deadline = vm_now() + timeout_ms;
+	struct pollfd pfd = {.fd = vm->epoll, .events = POLLIN};
+
+	vm->seen &= ~(1u << type);
+	while (!(vm->seen & 1u << type)) {
+		int64_t left = deadline - vm_now();
+
+		if (vm->down)
+			return -EPIPE;
+		if (left <= 0)
+			return -ETIMEDOUT;
+		if (poll(&pfd, 1, (int)left) > 0)
+			evum_vm_dispatch(vm);
+	}
+	return 0;
+}
+
+void evum_vm_info(const struct evum_vm *vm, struct evum_vm_info *info)
+{
+	*info = (struct evum_vm_info){
+		.init_pid = vm->child.pid,
+		.kernel_pid = vm->child.kernel_pid,
+		.cpu = vm->cpu,
+		.paused = vm->paused,
+		.stage = vm->stage,
+		.confined = vm->mode == JAIL_CONFINED,
+		.landlock_abi = vm->landlock_abi,
+		.agent_garbage = vm->agent.garbage,
+		.console_bytes = vm->console.delivered,
+	};
+}
+
+void evum_vm_free(struct evum_vm *vm)
+{
+	siginfo_t info;
+
+	if (!vm)
+		return;
+	evum_vm_kill(vm);
+	if (vm->child.pid > 0)
+		RETRY(waitid(P_PIDFD, (id_t)vm->child.pidfd, &info, WEXITED | __WALL));
+	fd_close(&vm->child.pidfd);
+	fd_close(&vm->child.kernel_pidfd);
+	fd_close(&vm->child.control);
+	fd_close(&vm->child.run);
+	fd_close(&vm->console.fd);
+	fd_close(&vm->agent_fd);
+	fd_close(&vm->notify);
+	fd_close(&vm->log_fd);
+	fd_close(&vm->timer);
+	fd_close(&vm->epoll);
+	free(vm->console.typed);
+	mconsole_free(&vm->mconsole);
+	agent_free(&vm->agent);
+	free(vm);
+}

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The console: bytes out within a window, bytes in through a bounded queue
+ *
+ * With the window spent we stop reading: the socket fills, and the guest's
+ * writer blocks.  When the machine is gone what the socket still holds is
+ * delivered whatever the window says: it is bounded by the socket's size, and
+ * nobody else will ever read it.
+ */
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include "util.h"
+#include "vm.h"
+
+/* Bytes delivered at a time. */
+#define CHUNK 65536u
+
+void vm_console_watch(struct evum_vm *vm)
+{
+	struct vm_console *console = &vm->console;
+	uint32_t events = (console->window ? EPOLLIN : 0u) | (console->typed_len ? EPOLLOUT : 0u);
+
+	vm_watch(vm, VM_CONSOLE, console->fd, events, &console->events);
+}
+
+static void remember(struct vm_console *console, const char *bytes, size_t len)
+{
+	size_t take = min_size(len, VM_TAIL_MAX);
+	size_t keep = min_size(console->tail_len, VM_TAIL_MAX - take);
+
+	memmove(console->tail, console->tail + console->tail_len - keep, keep);
+	memcpy(console->tail + keep, bytes + len - take, take);
+	console->tail_len = keep + take;
+}
+
+static size_t deliver(struct evum_vm *vm, size_t most)
+{
+	char bytes[CHUNK];
+	ssize_t received = recv(vm->console.fd, bytes, min_size(most, CHUNK), MSG_DONTWAIT);
+	struct evum_event event = {.type = EVUM_CONSOLE, .data = bytes, .len = (size_t)received};
+
+	if (received <= 0)
+		return 0;
+	remember(&vm->console, bytes, event.len);
+	vm->console.delivered += event.len;
+	vm->console.window -= min_size(vm->console.window, event.len);
+	vm_emit(vm, &event);
+	return event.len;
+}
+
+/* Is there room again for a caller who was told that there was none? */
+static void tell_room(struct evum_vm *vm)
+{
+	struct vm_console *console = &vm->console;
+	struct evum_event event = {.type = EVUM_CONSOLE_READY,
+				   .value = (int)(EVUM_CONSOLE_QUEUE - console->typed_len)};
+
+	if (!console->refused || console->typed_len > EVUM_CONSOLE_QUEUE / 2)
+		return;
+	console->refused = false;
+	vm_emit(vm, &event);
+}
+
+static void write_typed(struct evum_vm *vm)
+{
+	struct vm_console *console = &vm->console;
+	ssize_t sent =
+		send(console->fd, console->typed, console->typed_len, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+	if (sent <= 0)
+		return;
+	console->typed_len -= (size_t)sent;
+	memmove(console->typed, console->typed + sent, console->typed_len);
+	tell_room(vm);
+}
+
+void vm_console_handler(struct evum_vm *vm, uint32_t events)
+{
+	struct vm_console *console = &vm->console;
+
+	if (console->typed_len)
+		write_typed(vm);
+	if (console->window && deliver(vm, console->window) == 0 && (events & EPOLLHUP))
+		events |= EPOLLERR;
+	/* Nothing more will come, or nobody takes it: vm_console_drain() reads the rest. */
+	if ((events & EPOLLERR) || ((events & EPOLLHUP) && !console->window)) {
+		epoll_ctl(vm->epoll, EPOLL_CTL_DEL, console->fd, NULL);
+		return;
+	}
+	vm_console_watch(vm);
+}
+
+void vm_console_drain(struct evum_vm *vm)
+{
+	while (deliver(vm, CHUNK) > 0)
+		continue;
+}
+
+bool vm_console_says_restart(const struct evum_vm *vm)
+{
+	static const char words[] = "reboot: Restarting system";
+
+	return memmem(vm->console.tail, vm->console.tail_len, words, strlen(words)) != NULL;
+}
+
+long evum_console_write(struct evum_vm *vm, const void *bytes, size_t len)
+{
+	struct vm_console *console = &vm->console;
+	size_t take = min_size(len, EVUM_CONSOLE_QUEUE - console->typed_len);
+
+	if (vm->down)
+		return -EPIPE;
+	memcpy(console->typed + console->typed_len, bytes, take);
+	console->typed_len += take;
+	console->refused = console->refused || take < len;
+	write_typed(vm);
+	vm_console_watch(vm);
+	return (long)take;
+}
+
+void evum_console_credit(struct evum_vm *vm, size_t bytes)
+{
+	if (vm->down)
+		return;
+	vm->console.window += min_size(bytes, SIZE_MAX - vm->console.window);
+	vm_console_watch(vm);
+}
+
+int evum_console_winsize(struct evum_vm *vm, unsigned int rows, unsigned int cols)
+{
+	uint16_t size[2] = {(uint16_t)rows, (uint16_t)cols};
+	int err;
+
+	if (rows == 0 || cols == 0 || rows > UINT16_MAX || cols > UINT16_MAX)
+		return -ERANGE;
+	if (!vm->up)
+		return -ENOTCONN;
+	err = agent_send(&vm->agent, AGENT_WINSIZE, 0, 0, size, sizeof(size));
+	vm_agent_flush(vm);
+	return err;
+}
