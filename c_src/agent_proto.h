@@ -15,6 +15,18 @@
  * itself and no other.  Towards the guest, stdin has one: the agent grants
  * credit when the program has taken bytes.  The first stdin window is
  * AGENT_STDIN_WINDOW.
+ *
+ * The line itself has a window too, and so has the console's input: a UML line
+ * whose tty holds more than 3968 unread bytes is throttled, and by a defect of
+ * the kernel's (seen in 6.1) never interrupts again: it is deaf for good.  So
+ * the host has at most AGENT_LINE_WINDOW bytes under way to the agent, headers
+ * and all; the agent grants them again as it reads (AGENT_CREDIT, id 0, fd 0).
+ * And it has at most AGENT_CONSOLE_WINDOW bytes typed on the console that were
+ * not granted: after typing N it sends AGENT_TYPED N, which the agent answers
+ * (AGENT_CREDIT, id 0, fd 1, N) once nothing typed waits to be read.  Both are
+ * full again at AGENT_HELLO, and grow to no more than that; before the first
+ * one there is none for the line and a full one for the console.  Two windows
+ * fit under the limit, so that bytes of before an agent's restart do no harm.
  */
 #ifndef EVUM_AGENT_PROTO_H
 #define EVUM_AGENT_PROTO_H
@@ -25,6 +37,8 @@
 #define AGENT_MAGIC 0x6d75u /* "um" */
 #define AGENT_PAYLOAD_MAX 32768u
 #define AGENT_STDIN_WINDOW 65536u
+#define AGENT_LINE_WINDOW 1920u
+#define AGENT_CONSOLE_WINDOW 1920u
 
 struct agent_header {
 	uint16_t magic;
@@ -39,7 +53,7 @@ enum agent_type {
 	/* host to guest */
 	AGENT_RUN = 1, /* fields, see below */
 	AGENT_STDIN,   /* bytes; none: end of file */
-	AGENT_CREDIT,  /* u32 bytes more for fd; guest to host too, for fd 0 */
+	AGENT_CREDIT,  /* u32 bytes more for fd; guest to host too: stdin, line, console */
 	AGENT_SIGNAL,  /* i32 signal, to the program's process group */
 	AGENT_CONTROL, /* u8 enum agent_control */
 	AGENT_WINSIZE, /* u16 rows, u16 columns of the console */

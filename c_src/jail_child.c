@@ -275,6 +275,9 @@ static void stage_landlock(struct jail *jail)
 	for (size_t i = 0; i < jail->file_count && !err; i++)
 		err = landlock_allow(ruleset, abi, file_path(jail, &jail->files[i]),
 				     jail->files[i].grant);
+	/* The directory that the host's are bound in, to list it. */
+	if (jail->config->root == EVUM_ROOT_HOST)
+		err = err ? err : landlock_allow(ruleset, abi, "/host", LANDLOCK_TREE);
 	err = err ? err : landlock_allow(ruleset, abi, jail->run, LANDLOCK_RUN);
 	err = err ? err : landlock_enter(ruleset);
 	if (err)

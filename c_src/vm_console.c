@@ -100,9 +100,13 @@ void vm_console_drain(struct evum_vm *vm)
 
 bool vm_console_says_restart(const struct evum_vm *vm)
 {
-	static const char words[] = "reboot: Restarting system";
+	static const char *const words[] = {"reboot: Restarting system", "sysrq: Resetting"};
+	const struct vm_console *console = &vm->console;
 
-	return memmem(vm->console.tail, vm->console.tail_len, words, strlen(words)) != NULL;
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+		if (memmem(console->tail, console->tail_len, words[i], strlen(words[i])))
+			return true;
+	return false;
 }
 
 long evum_console_write(struct evum_vm *vm, const void *bytes, size_t len)

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Without namespaces machines run all the same, and nothing of them stays
+ *
+ * The test makes a user namespace in which no more can be made, and gives up
+ * every capability in it: what a hardened host looks like.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <poll.h>
+#include <sched.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "machine.h"
+
+static char base[] = "/tmp/evum-test-base-XXXXXX";
+static struct machine machine;
+
+static void write_text(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	CHECK(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
+	close(fd);
+}
+
+static void forbid_namespaces(void)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct none[2] = {{0, 0, 0}, {0, 0, 0}};
+	char map[64];
+
+	snprintf(map, sizeof(map), "1000 %u 1", geteuid());
+	if (unshare(CLONE_NEWUSER) < 0) {
+		fprintf(stderr, "no user namespace to forbid them in\n");
+		exit(CHECK_SKIP);
+	}
+	write_text("/proc/self/setgroups", "deny");
+	write_text("/proc/self/uid_map", map);
+	write_text("/proc/sys/user/max_user_namespaces", "0");
+	CHECK(syscall(SYS_capset, &header, none) == 0);
+}
+
+static unsigned int entries(void)
+{
+	DIR *directory = opendir(base);
+	struct dirent *entry;
+	unsigned int count = 0;
+
+	CHECK(directory != NULL);
+	while ((entry = readdir(directory)) != NULL)
+		count += entry->d_name[0] != '.';
+	closedir(directory);
+	return count;
+}
+
+static void await_end(pid_t pid)
+{
+	int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	struct pollfd pfd = {.fd = pidfd, .events = POLLIN};
+
+	if (pidfd < 0)
+		return;
+	CHECK(poll(&pfd, 1, 2000) == 1);
+	close(pidfd);
+}
+
+static void a_machine_boots_and_stops(void)
+{
+	struct evum_vm_info info;
+
+	machine_boot(&machine);
+	evum_vm_info(machine.vm, &info);
+	CHECK(!info.confined);
+	CHECK(entries() == 1);
+	CHECK(machine_sh(&machine, "exit 5") == 5);
+	CHECK(evum_vm_stop(machine.vm, 5000) == 0);
+	machine_wait_down(&machine, EVUM_END_HALTED);
+	CHECK(entries() == 0);
+}
+
+static void landlock_still_holds(void)
+{
+	machine_boot(&machine);
+	machine_sh(&machine,
+		   "mkdir -p /mnt/h; mount -t hostfs none /mnt/h -o /etc; cat /mnt/h/passwd");
+	CHECK(machine.out_len == 0);
+	evum_vm_free(machine.vm);
+	CHECK(entries() == 0);
+}
+
+/* Kills one process of the machine; the others go by themselves. */
+static void kill_one(int which)
+{
+	struct evum_vm_info info;
+
+	machine_boot(&machine);
+	evum_vm_info(machine.vm, &info);
+	CHECK(kill(which == 0 ? info.init_pid : info.kernel_pid, SIGKILL) == 0);
+	machine_wait_down(&machine, EVUM_END_SIGNAL);
+	await_end(info.kernel_pid);
+}
+
+/* The caller dies with a live machine: the reapers clear up. */
+static void a_killed_caller_leaves_nothing(void)
+{
+	int channel[2];
+	pid_t kernel, caller;
+
+	CHECK(pipe(channel) == 0);
+	caller = fork();
+	if (caller == 0) {
+		struct evum_vm_info info;
+
+		machine_boot(&machine);
+		evum_vm_info(machine.vm, &info);
+		CHECK(write(channel[1], &info.kernel_pid, sizeof(kernel)) == sizeof(kernel));
+		raise(SIGKILL);
+	}
+	CHECK(read(channel[0], &kernel, sizeof(kernel)) == sizeof(kernel));
+	CHECK(waitpid(caller, NULL, 0) == caller);
+	await_end(kernel);
+}
+
+/* What the reapers could not clear, the next machine does: an old directory whose lock is free. */
+static void a_directory_left_behind_is_cleared(void)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s/evum-stale1", base);
+	CHECK(mkdir(path, 0700) == 0);
+	snprintf(path, sizeof(path), "%s/evum-stale1/lock", base);
+	CHECK(close(open(path, O_CREAT | O_WRONLY, 0600)) == 0);
+	machine_boot(&machine);
+	CHECK(entries() == 1);
+	evum_vm_free(machine.vm);
+}
+
+static void no_room_for_guest_memory_is_told(void)
+{
+	struct evum_config config;
+	struct evum_error error;
+	struct evum_vm *vm;
+
+	evum_config_init(&config);
+	config.initramfs = machine_initramfs();
+	CHECK(setenv("TMPDIR", "/proc", 1) == 0);
+	config.mem = 1u << 30;
+	CHECK(evum_vm_start(&config, machine_handler, NULL, &vm, &error) == -ENOMEM);
+	CHECK(strcmp(error.stage, "memory") == 0);
+	config.mem = 64;
+	config.root = EVUM_ROOT_HOST;
+	config.binds[0] = "/usr";
+	config.bind_count = 1;
+	CHECK(evum_vm_start(&config, machine_handler, NULL, &vm, &error) < 0);
+	CHECK(strcmp(error.stage, "namespaces") == 0);
+}
+
+int main(void)
+{
+	CHECK(mkdtemp(base) && chmod(base, 0777) == 0 && setenv("TMPDIR", base, 1) == 0);
+	forbid_namespaces();
+	a_machine_boots_and_stops();
+	landlock_still_holds();
+	kill_one(0);
+	kill_one(1);
+	a_killed_caller_leaves_nothing();
+	a_directory_left_behind_is_cleared();
+	no_room_for_guest_memory_is_told();
+	rmdir(base);
+	CHECK(access(base, F_OK) < 0);
+	return 0;
+}
