@@ -109,6 +109,18 @@ int agent_send(struct agent *agent, enum agent_type type, uint8_t fd, uint32_t i
 	return 0;
 }
 
+size_t agent_out_room(const struct agent *agent)
+{
+	return EVUM_AGENT_QUEUE - agent->out_len;
+}
+
+size_t agent_frames_size(size_t len)
+{
+	size_t frames = len / AGENT_PAYLOAD_MAX + 1;
+
+	return frames * sizeof(struct agent_header) + len;
+}
+
 int agent_flush(struct agent *agent, int fd)
 {
 	while (agent->out_len > 0) {

@@ -49,6 +49,9 @@ bool agent_next(struct agent *agent, struct agent_frame *frame);
 /* Queues a frame: 0, or -EAGAIN when EVUM_AGENT_QUEUE would be exceeded. */
 int agent_send(struct agent *agent, enum agent_type type, uint8_t fd, uint32_t id,
 	       const void *payload, size_t len);
+/* Bytes that can still be queued, and what len bytes of payload take of them. */
+size_t agent_out_room(const struct agent *agent);
+size_t agent_frames_size(size_t len);
 /* Writes what it can to fd: 0, or -errno but -EAGAIN. */
 int agent_flush(struct agent *agent, int fd);
 

@@ -57,6 +57,7 @@ enum agent_type {
 	AGENT_SIGNAL,  /* i32 signal, to the program's process group */
 	AGENT_CONTROL, /* u8 enum agent_control */
 	AGENT_WINSIZE, /* u16 rows, u16 columns of the console */
+	AGENT_TYPED,   /* u32 bytes typed on the console */
 	/* guest to host */
 	AGENT_STAGE = 32, /* u8 enum evum_stage: EVUM_STAGE_INIT or EVUM_STAGE_ROOT */
 	AGENT_FAILED,	  /* text: evum-init can't go on; the machine powers off */

@@ -353,10 +353,13 @@ static int exit_code(int status)
 	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
-static void block_signals(void)
+/* The clone reset handlers, but what the caller ignored is ignored still. */
+static void reset_signals(void)
 {
 	sigset_t all;
 
+	for (int number = 1; number < NSIG; number++)
+		signal(number, SIG_DFL);
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, NULL);
 }
@@ -369,7 +372,7 @@ _Noreturn void jail_enter_confined(struct jail *jail)
 {
 	pid_t kernel;
 
-	block_signals();
+	reset_signals();
 	prctl(PR_SET_NAME, "evum-init");
 	arrange_descriptors(jail);
 	wait_for_go(jail);
@@ -391,7 +394,7 @@ _Noreturn void jail_enter_reaped(struct jail *jail)
 	pid_t inner;
 	int status;
 
-	block_signals();
+	reset_signals();
 	prctl(PR_SET_NAME, "evum-reaper");
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	arrange_descriptors(jail);

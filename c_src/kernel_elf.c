@@ -176,7 +176,7 @@ static int read_needs(const struct image *image, struct elf_needs *needs)
 
 int elf_kernel_needs(const char *path, struct elf_needs *needs)
 {
-	struct image image;
+	struct image image = {NULL, 0};
 	int err;
 
 	memset(needs, 0, sizeof(*needs));

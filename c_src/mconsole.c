@@ -111,6 +111,9 @@ bool mconsole_receive(struct mconsole *mconsole)
 	/* The kernel fills in err in the first packet of an answer only. */
 	if (mconsole->answer_len == 0)
 		mconsole->refused = reply.err != 0;
+	/* A refusal's text counts its closing NUL. */
+	if (len > 0 && reply.data[len - 1] == '\0')
+		len--;
 	memcpy(mconsole->answer + mconsole->answer_len, reply.data, len);
 	mconsole->answer_len += len;
 	return reply.more == 0;

@@ -232,6 +232,9 @@ int evum_program_write(struct evum_vm *vm, uint32_t id, const void *bytes, size_
 		return -EPIPE;
 	if (len > program->window[0])
 		return -EAGAIN;
+	/* All or nothing: half a write that the caller repeats would come twice. */
+	if (agent_out_room(&vm->agent) < agent_frames_size(len))
+		return -EAGAIN;
 	program->stdin_closed = len == 0;
 	program->window[0] -= (uint32_t)len;
 	do {

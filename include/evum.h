@@ -78,7 +78,7 @@ struct evum_config {
 
 /* How far a boot has come: a stage is announced once it is complete. */
 enum evum_stage {
-	EVUM_STAGE_SPAWN,  /* jail made, kernel executed */
+	EVUM_STAGE_SPAWN,  /* jail made, kernel executed: evum_vm_start() has returned */
 	EVUM_STAGE_KERNEL, /* kernel runs: the management console answers */
 	EVUM_STAGE_INIT,   /* evum-init runs */
 	EVUM_STAGE_ROOT,   /* the root file system is mounted */
@@ -194,7 +194,7 @@ long evum_console_write(struct evum_vm *vm, const void *bytes, size_t len); /* b
 void evum_console_credit(struct evum_vm *vm, size_t bytes);
 int evum_console_winsize(struct evum_vm *vm, unsigned int rows, unsigned int cols);
 
-/* A command of UML's management console; the answer is EVUM_REPLY with id.  "stop" and "go" pause and resume. */
+/* A command of UML's management console; the answer is EVUM_REPLY with id, which is not UINT32_MAX.  "stop" and "go" pause and resume. */
 int evum_mconsole(struct evum_vm *vm, uint32_t id, const char *command);
 
 /* id is the caller's and not in use.  EVUM_STARTED or EVUM_EXIT follows.  -ENOTCONN before EVUM_UP. */

@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * evum_port: one machine, on the end of an Erlang port
+ *
+ * Theory of operation.  Frames come in on descriptor 3 and go out on 4, both
+ * non-blocking; the machine is one descriptor more.  One loop reads input
+ * whenever there is some, whatever the output does, so that a kill is never
+ * stuck behind bulk; it dispatches the machine only while less than
+ * PORT_OUT_HIGH bytes wait to be written, so that a late BEAM stalls the guest
+ * and not this program's memory.  What a dispatch can queue is bounded by the
+ * credit given, so a machine that was told to stop is dispatched regardless.
+ *
+ * End of file on the input, or nobody at the output's other end: the BEAM is
+ * gone, so the machine is killed.  The kernel closing our descriptors, when we
+ * are killed ourselves, ends the machine as well: that is libevum's promise.
+ *
+ * Exit status: 0 after the last event or at end of file; 1 when the system
+ * fails; 2 when the peer broke the protocol.  1 and 2 say why on stderr, which
+ * is the BEAM's.
+ */
+#include <ei.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+#include "port.h"
+#include "util.h"
+
+#define PORT_IN 3
+#define PORT_OUT 4
+
+/* How long the machine's end may take once the BEAM is gone. */
+#define END_SECONDS 10
+
+/* What the loop ends with besides errors: the BEAM is gone. */
+#define PORT_EOF 1
+
+/*
+ * The BEAM leaves SIGCHLD's disposition and its signal mask to what it
+ * starts; libevum waits for children.  A write to a BEAM that is gone must be
+ * an error.
+ */
+static void signals_reset(void)
+{
+	sigset_t none;
+
+	sigemptyset(&none);
+	signal(SIGCHLD, SIG_DFL);
+	signal(SIGPIPE, SIG_IGN);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+static int fd_prepare(int fd)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ||
+	    fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
+		return -errno;
+	return 0;
+}
+
+/*
+ * 0 to 2 are filled where they are closed: a message for stderr must not go
+ * into a machine's socket.  What else was inherited is closed.
+ */
+static int fds_prepare(void)
+{
+	int err = fd_prepare(PORT_IN);
+	int fd;
+
+	if (!err)
+		err = fd_prepare(PORT_OUT);
+	if (err)
+		return err;
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	close_range(PORT_OUT + 1, ~0u, 0);
+	return 0;
+}
+
+static int epoll_set(struct port *port, int op, int fd, uint32_t events, enum port_source source)
+{
+	struct epoll_event event = {.events = events, .data.u32 = source};
+
+	return epoll_ctl(port->epoll, op, fd, &event) < 0 ? -errno : 0;
+}
+
+/* Asks for events of fd unless they are asked for already. */
+static int epoll_arm(struct port *port, int fd, uint32_t *armed, uint32_t events,
+		     enum port_source source)
+{
+	int err = 0;
+
+	if (*armed != events)
+		err = epoll_set(port, EPOLL_CTL_MOD, fd, events, source);
+	*armed = events;
+	return err;
+}
+
+static int port_init(struct port *port)
+{
+	int err = wire_init(&port->wire, PORT_IN, PORT_OUT);
+
+	if (err)
+		return err;
+	port->epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (port->epoll < 0)
+		return -errno;
+	err = epoll_set(port, EPOLL_CTL_ADD, PORT_IN, EPOLLIN, SOURCE_IN);
+	if (!err)
+		err = epoll_set(port, EPOLL_CTL_ADD, PORT_OUT, 0, SOURCE_OUT);
+	return err ? err : event_hello(port);
+}
+
+/* Waits for the machine's end, which evum_vm_free() brings about. */
+static void port_free_vm(struct port *port)
+{
+	if (!port->vm)
+		return;
+	/* Not left to close(): a child that has a copy would keep it in epoll. */
+	epoll_ctl(port->epoll, EPOLL_CTL_DEL, evum_vm_fd(port->vm), NULL);
+	/* Should the end ever hang, our own is what kills the machine. */
+	alarm(END_SECONDS);
+	evum_vm_free(port->vm);
+	alarm(0);
+	port->vm = NULL;
+	bulk_free(&port->bulk);
+}
+
+static int frame_dispatch(struct port *port, const struct wire_frame *frame)
+{
+	switch (frame->bytes[0]) {
+	case CHANNEL_CONTROL:
+		return call_dispatch(port, frame);
+	case CHANNEL_CONSOLE:
+		return bulk_console(port, frame);
+	case CHANNEL_CREDIT:
+		return bulk_credit(port, frame);
+	case CHANNEL_STREAM:
+		return bulk_stream(port, frame);
+	default:
+		return -EPROTO;
+	}
+}
+
+/* Reads once and handles each whole frame.  After the last event it only reads. */
+static int in_handler(struct port *port)
+{
+	struct wire_frame frame;
+	int err = wire_read(&port->wire);
+
+	if (err == 0 || err == -ECONNRESET)
+		return PORT_EOF;
+	if (err < 0)
+		return err == -EAGAIN || err == -EINTR ? 0 : err;
+	while ((err = wire_next(&port->wire, &frame)) > 0) {
+		err = port->down ? 0 : frame_dispatch(port, &frame);
+		if (err)
+			return err;
+	}
+	return err;
+}
+
+static int vm_handler(struct port *port)
+{
+	int result;
+
+	/* It may have gone since epoll_wait(). */
+	if (!port->vm)
+		return 0;
+	result = evum_vm_dispatch(port->vm);
+	if (port->failed)
+		return port->failed;
+	if (result < 0)
+		return result;
+	if (result == 0)
+		return bulk_retry(port);
+	port->down = true;
+	port_free_vm(port);
+	return 0;
+}
+
+static int event_dispatch(struct port *port, const struct epoll_event *event)
+{
+	switch ((enum port_source)event->data.u32) {
+	case SOURCE_IN:
+		return in_handler(port);
+	case SOURCE_OUT:
+		/* The loop flushes; an error means that nobody is left to read. */
+		return event->events & (EPOLLERR | EPOLLHUP) ? PORT_EOF : 0;
+	case SOURCE_VM:
+		return vm_handler(port);
+	}
+	return 0;
+}
+
+/* Writes what can be written and asks epoll for what can't. */
+static int port_settle(struct port *port)
+{
+	bool dispatch;
+	int err = bulk_tell_taken(port);
+
+	if (!err)
+		err = wire_flush(&port->wire);
+	if (!err)
+		err = epoll_arm(port, PORT_OUT, &port->out_armed, port->wire.queued ? EPOLLOUT : 0,
+				SOURCE_OUT);
+	if (err || !port->vm)
+		return err;
+	dispatch = port->stopping || port->wire.queued < PORT_OUT_HIGH;
+	return epoll_arm(port, evum_vm_fd(port->vm), &port->vm_armed, dispatch ? EPOLLIN : 0,
+			 SOURCE_VM);
+}
+
+/* Until the last frame is written: 0; PORT_EOF; or an error. */
+static int port_run(struct port *port)
+{
+	struct epoll_event events[4];
+	int err = port_settle(port);
+
+	while (!err && !(port->down && !port->wire.queued)) {
+		int count = epoll_wait(port->epoll, events, ARRAY_SIZE(events), -1);
+
+		if (count < 0 && errno != EINTR)
+			return -errno;
+		for (int i = 0; i < count && !err; i++)
+			err = event_dispatch(port, &events[i]);
+		if (!err)
+			err = port_settle(port);
+	}
+	return err == -EPIPE ? PORT_EOF : err;
+}
+
+/* The exit status, and one line about what is wrong. */
+static int port_report(int err)
+{
+	if (err >= 0)
+		return 0;
+	if (err == -EPROTO)
+		fprintf(stderr, "evum_port: malformed input: the machine is killed\n");
+	else if (err == -ENOBUFS)
+		fprintf(stderr, "evum_port: answers aren't read: the machine is killed\n");
+	else
+		fprintf(stderr, "evum_port: %s: the machine is killed\n", strerror(-err));
+	return err == -EPROTO || err == -ENOBUFS ? 2 : 1;
+}
+
+int main(void)
+{
+	/* Static for its size: what isn't used of it costs no memory. */
+	static struct port port;
+	int err;
+
+	port.epoll = -1;
+	signals_reset();
+	if (fds_prepare() < 0) {
+		fprintf(stderr, "evum_port: is started by Erlang, with descriptors 3 and 4 open\n");
+		return 1;
+	}
+	ei_init();
+	err = port_init(&port);
+	if (!err)
+		err = port_run(&port);
+	port_free_vm(&port);
+	wire_free(&port.wire);
+	fd_close(&port.epoll);
+	return port_report(err);
+}

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What all of the port program shares */
+#ifndef EVUM_PORT_H
+#define EVUM_PORT_H
+
+#include <evum.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "evum_proto.h"
+#include "wire.h"
+
+/* Output that waits for the BEAM: above this the machine isn't dispatched. */
+#define PORT_OUT_HIGH 262144u
+/* Answers that wait: a peer that asks on and on and never reads is refused. */
+#define PORT_ANSWERS_MAX (4u << 20)
+/* Bytes for programs' stdin that libevum has no room for yet. */
+#define PORT_STDIN_HELD_MAX (4u << 20)
+
+/* What epoll watches, in epoll_event.data. */
+enum port_source { SOURCE_IN, SOURCE_OUT, SOURCE_VM };
+
+/* What the BEAM sent faster than the guest reads (bulk.c). */
+struct held_stdin {
+	struct held_stdin *next;
+	uint32_t id;
+	size_t len;
+	uint8_t bytes[];
+};
+
+struct bulk {
+	uint8_t console[EVUM_CONSOLE_IN_WINDOW];
+	size_t console_len;
+	uint32_t console_taken; /* by libevum, and not yet told to the BEAM */
+	struct held_stdin *stdin_head, *stdin_tail;
+	size_t stdin_bytes;
+};
+
+/* Calls that are answered by an event (call.c). */
+struct pending {
+	uint32_t seq[EVUM_MCONSOLE_PENDING];
+	unsigned int count;
+};
+
+/* Made in main().  vm is NULL before start, after a start that failed and after EVUM_DOWN. */
+struct port {
+	int epoll;
+	struct wire wire;
+	uint32_t out_armed, vm_armed; /* epoll events asked for */
+	struct evum_vm *vm;
+	bool stopping;		/* stop or kill was called: dispatch at any cost */
+	bool down;		/* the last frame is queued */
+	int failed;		/* a handler's error, looked at after dispatch */
+	uint32_t messages_left; /* message events that may be sent */
+	uint64_t messages_dropped;
+	struct bulk bulk;
+	struct pending pending;
+};
+
+/*
+ * All of them: 0, -EPROTO where the peer broke the protocol, -ENOBUFS where it
+ * doesn't read, -ENOMEM and other errors of the system where this program
+ * can't go on.  Wrong values in a call are answered and return 0.
+ */
+int call_dispatch(struct port *port, const struct wire_frame *frame);
+/* value: 0; 1 where the kernel refused; a negative errno where it said nothing. */
+int call_answer_late(struct port *port, uint32_t seq, int value, const void *text, size_t len);
+int call_abandon(struct port *port); /* answers what is pending: the machine is down */
+
+int bulk_console(struct port *port, const struct wire_frame *frame);
+int bulk_stream(struct port *port, const struct wire_frame *frame);
+int bulk_credit(struct port *port, const struct wire_frame *frame);
+int bulk_retry(struct port *port);	/* after each dispatch: libevum may have room again */
+int bulk_tell_taken(struct port *port); /* queues the console's input credit */
+void bulk_free(struct bulk *bulk);
+
+void event_handler(void *ctx, const struct evum_event *event); /* ctx: struct port */
+int event_hello(struct port *port);
+const char *event_stage_name(enum evum_stage stage);
+
+#endif
