@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * cmdline: what the kernel's command line asks of evum-init
+ *
+ * Words are split as the kernel does it: at white space outside double quotes,
+ * and the quotes are dropped.
+ */
+#include "cmdline.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#define WORD_MAX 512 /* a longer word is none of ours and is cut */
+
+static bool is_space(char c)
+{
+	return c == ' ' || c == '\t' || c == '\n';
+}
+
+/* Copies the next word of *text without its quotes; returns false at the end. */
+static bool next_word(const char **text, char word[static WORD_MAX])
+{
+	const char *at = *text;
+	bool quoted = false;
+	size_t len = 0;
+
+	while (is_space(*at))
+		at++;
+	if (*at == '\0')
+		return false;
+	for (; *at != '\0' && (quoted || !is_space(*at)); at++) {
+		if (*at == '"')
+			quoted = !quoted;
+		else if (len < WORD_MAX - 1)
+			word[len++] = *at;
+	}
+	word[len] = '\0';
+	*text = at;
+	return true;
+}
+
+static int set_flag(bool *flag, const char *value)
+{
+	if (strcmp(value, "0") != 0 && strcmp(value, "1") != 0)
+		return -EINVAL;
+	*flag = value[0] == '1';
+	return 0;
+}
+
+static int set_text(char *text, size_t max, const char *value)
+{
+	size_t len = strlen(value);
+
+	if (len == 0 || len > max)
+		return -EINVAL;
+	memcpy(text, value, len + 1);
+	return 0;
+}
+
+static int set_root(enum boot_root *root, const char *value)
+{
+	if (strcmp(value, "initramfs") == 0)
+		*root = BOOT_INITRAMFS;
+	else if (strcmp(value, "disk") == 0)
+		*root = BOOT_DISK;
+	else if (strcmp(value, "host") == 0)
+		*root = BOOT_HOST;
+	else
+		return -EINVAL;
+	return 0;
+}
+
+/* The part of word behind name, or NULL where word doesn't start with it. */
+static const char *value_of(const char *word, const char *name)
+{
+	size_t len = strlen(name);
+
+	return strncmp(word, name, len) == 0 ? word + len : NULL;
+}
+
+static int take_word(struct boot_config *config, const char *word)
+{
+	const char *value;
+
+	if ((value = value_of(word, "evum.hostname=")) != NULL)
+		return set_text(config->hostname, BOOT_NAME_MAX, value);
+	if ((value = value_of(word, "evum.root=")) != NULL)
+		return set_root(&config->root, value);
+	if ((value = value_of(word, "evum.rw=")) != NULL)
+		return set_flag(&config->rw, value);
+	if ((value = value_of(word, "evum.log=")) != NULL)
+		return set_flag(&config->log, value);
+	if ((value = value_of(word, "evum.modules=")) != NULL)
+		return set_flag(&config->modules, value);
+	if ((value = value_of(word, "init=")) != NULL)
+		return set_text(config->init, BOOT_PATH_MAX, value);
+	return 0;
+}
+
+int cmdline_parse(const char *text, struct boot_config *config)
+{
+	char word[WORD_MAX];
+	int result = 0;
+
+	*config = (struct boot_config){.hostname = "evum"};
+	while (next_word(&text, word) && strcmp(word, "--") != 0) {
+		if (take_word(config, word) == 0)
+			continue;
+		result = -EINVAL;
+		snprintf(config->bad, sizeof(config->bad), "%.*s", BOOT_NAME_MAX, word);
+	}
+	return result;
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * cmdline: what the kernel's command line asks of evum-init
+ */
+#ifndef EVUM_INIT_CMDLINE_H
+#define EVUM_INIT_CMDLINE_H
+
+#include <stdbool.h>
+
+#define BOOT_NAME_MAX 64 /* what sethostname(2) takes */
+#define BOOT_PATH_MAX 255
+
+enum boot_root {
+	BOOT_INITRAMFS,
+	BOOT_DISK,
+	BOOT_HOST,
+};
+
+struct boot_config {
+	char hostname[BOOT_NAME_MAX + 1];
+	char init[BOOT_PATH_MAX + 1]; /* init=, empty where none was given */
+	char bad[BOOT_NAME_MAX + 1];  /* the start of the word that could not be understood */
+	enum boot_root root;
+	bool rw;
+	bool log;
+	bool modules;
+};
+
+/*
+ * Reads the text of /proc/cmdline into config; the last of equal words wins,
+ * words of others are left alone, "--" ends.  Returns 0, or -EINVAL with the
+ * word in config->bad; what could be read stands in config either way.
+ */
+int cmdline_parse(const char *text, struct boot_config *config);
+
+#endif

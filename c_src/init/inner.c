@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * inner: pid 1 as the machine's programs see it
+ *
+ * Theory of operation.  The machine's own init must believe that it is pid 1,
+ * and must not be able to take the agent down; so it gets a pid namespace.
+ * reboot(2) in there kills it with SIGINT (off) or SIGHUP (reboot), which the
+ * guardian sees.  A disk brings its init; on the initramfs and on the host's
+ * files the built-in one runs: a shell on the console, started again when it
+ * ends, and the signals by which busybox asks for halt, power off and reboot.
+ */
+#define _GNU_SOURCE
+#include "inner.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/reboot.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "mount.h"
+#include "oom.h"
+
+#define SHELL_FAST_MS 200   /* a shell that ends sooner … */
+#define SHELL_PAUSE_MS 1000 /* … waits this long for the next */
+#define SHUTDOWN_MS 500	    /* for programs to go after SIGTERM */
+#define SHUTDOWN_LOOK_MS 10 /* those of the agent's are not our children: look */
+
+static int64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static void unblock_signals(void)
+{
+	sigset_t none;
+
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+static void open_stdio(const char *tty)
+{
+	int fd = open(tty, O_RDWR | O_NOCTTY);
+
+	if (fd < 0)
+		return;
+	dup2(fd, 0);
+	dup2(fd, 1);
+	dup2(fd, 2);
+	if (fd > 2)
+		close(fd);
+}
+
+static _Noreturn void exec_shell(const struct boot *boot)
+{
+	const char *name = strrchr(boot->shell, '/') + 1;
+	char path[BOOT_TEXT_MAX], argv0[32];
+	char *argv[] = {argv0, NULL};
+	char *envp[] = {path, (char[]){"HOME=/root"}, (char[]){"TERM=linux"}, (char[]){"USER=root"},
+			NULL};
+
+	/* A login shell reads the host's profile, which would drop our part of PATH. */
+	snprintf(argv0, sizeof(argv0), "%s%s", boot->config.root == BOOT_HOST ? "" : "-", name);
+	snprintf(path, sizeof(path), "PATH=%s", boot->path);
+	setsid();
+	open_stdio(CONSOLE_TTY);
+	ioctl(0, TIOCSCTTY, 1);
+	unblock_signals();
+	if (chdir("/root") < 0)
+		(void)!chdir("/");
+	execve(boot->shell, argv, envp);
+	_exit(127);
+}
+
+/* vfork(2): a copy of an address space is a good part of a boot. */
+static pid_t start_shell(const struct boot *boot, int proc)
+{
+	pid_t pid = vfork();
+
+	if (pid == 0) {
+		oom_score(proc, OOM_NORMAL);
+		exec_shell(boot);
+	}
+	return pid;
+}
+
+/* Takes the next of the signals in set, or 0 after wait_ms; negative waits for ever. */
+static int next_signal(const sigset_t *set, int64_t wait_ms)
+{
+	struct timespec wait = {.tv_sec = wait_ms / 1000,
+				.tv_nsec = (long)(wait_ms % 1000) * 1000000};
+	int signal;
+
+	do
+		signal = sigtimedwait(set, NULL, wait_ms < 0 ? NULL : &wait);
+	while (signal < 0 && errno == EINTR);
+	return signal < 0 ? 0 : signal;
+}
+
+/* Reaps what has ended; returns true where pid was among it. */
+static bool reap(pid_t pid)
+{
+	bool found = false;
+	pid_t ended;
+
+	while ((ended = waitpid(-1, NULL, WNOHANG)) > 0)
+		found = found || ended == pid;
+	return found;
+}
+
+/* An interactive shell ignores SIGTERM and goes by SIGHUP. */
+static _Noreturn void shut_down(const sigset_t *set, pid_t shell, int how)
+{
+	int64_t until = now_ms() + SHUTDOWN_MS;
+
+	kill(-1, SIGTERM);
+	kill(-1, SIGCONT);
+	if (shell > 0)
+		kill(-shell, SIGHUP);
+	while (kill(-1, 0) == 0 && now_ms() < until) {
+		(void)next_signal(set, SHUTDOWN_LOOK_MS);
+		(void)reap(0);
+	}
+	kill(-1, SIGKILL);
+	sync();
+	reboot(how);
+	_exit(1);
+}
+
+static void set_signals(sigset_t *set)
+{
+	sigemptyset(set);
+	sigaddset(set, SIGCHLD);
+	sigaddset(set, SIGUSR1);
+	sigaddset(set, SIGUSR2);
+	sigaddset(set, SIGTERM);
+	sigaddset(set, SIGINT);
+	sigprocmask(SIG_SETMASK, set, NULL);
+}
+
+static _Noreturn void run_built_in(const struct boot *boot, int proc)
+{
+	int64_t started = 0, due = now_ms();
+	pid_t shell = 0;
+	sigset_t set;
+
+	set_signals(&set);
+	for (;;) {
+		if (shell <= 0 && now_ms() >= due) {
+			started = now_ms();
+			shell = start_shell(boot, proc);
+			due = started + SHELL_PAUSE_MS;
+		}
+		switch (next_signal(&set, shell > 0 ? -1 : due - now_ms())) {
+		case SIGUSR1: /* halt: there is nobody to look at a halted machine */
+		case SIGUSR2:
+			shut_down(&set, shell, RB_POWER_OFF);
+		case SIGTERM:
+		case SIGINT: /* Ctrl-Alt-Del */
+			shut_down(&set, shell, RB_AUTOBOOT);
+		default:
+			break;
+		}
+		if (!reap(shell))
+			continue;
+		shell = 0;
+		due = now_ms() - started < SHELL_FAST_MS ? started + SHELL_PAUSE_MS : now_ms();
+	}
+}
+
+/* Runs the machine's own init: the one that was named, or where the kernel would look for it. */
+static _Noreturn void exec_own(struct boot *boot, int ready)
+{
+	static const char *const usual[] = {"/sbin/init", "/etc/init", "/bin/init", "/bin/sh"};
+	bool named = boot->config.init[0] != '\0';
+	const char *init = named ? boot->config.init : usual[0];
+	char argv0[BOOT_PATH_MAX + 1];
+	char path[BOOT_TEXT_MAX];
+	char *envp[] = {path, (char[]){"HOME=/"}, (char[]){"TERM=linux"}, NULL};
+	size_t i = 0;
+
+	snprintf(path, sizeof(path), "PATH=%s", boot->path);
+	setsid();
+	open_stdio("/dev/console");
+	unblock_signals();
+	do {
+		snprintf(argv0, sizeof(argv0), "%s", init);
+		execve(init, (char *[]){argv0, NULL}, envp);
+		init = ++i < sizeof(usual) / sizeof(usual[0]) ? usual[i] : NULL;
+	} while (!named && init != NULL);
+	boot_error(boot, "cannot run %s: %s", named ? boot->config.init : usual[0],
+		   strerror(errno));
+	(void)!write(ready, boot->error, strlen(boot->error));
+	_exit(1);
+}
+
+static _Noreturn void run_inner(struct boot *boot, int ready)
+{
+	int proc;
+
+	prctl(PR_SET_NAME, "init");
+	if (mount_enter(boot) < 0) {
+		(void)!write(ready, boot->error, strlen(boot->error));
+		_exit(1);
+	}
+	if (!boot->built_in) {
+		oom_score(boot->proc, OOM_NORMAL);
+		exec_own(boot, ready);
+	}
+	/* This also closes ready, and with it the machine's view of the guardian's /proc. */
+	close_range(3, ~0u, 0);
+	proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	run_built_in(boot, proc);
+}
+
+static int open_namespace(const struct boot *boot, const char *name)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "%d/ns/%s", (int)boot->init, name);
+	return openat(boot->proc, path, O_RDONLY | O_CLOEXEC);
+}
+
+int inner_start(struct boot *boot)
+{
+	char error[BOOT_TEXT_MAX];
+	int ready[2];
+	ssize_t len;
+
+	if (pipe2(ready, O_CLOEXEC) < 0)
+		return boot_error(boot, "cannot make a pipe: %s", strerror(errno));
+	boot->init = (pid_t)syscall(SYS_clone, CLONE_NEWPID | CLONE_NEWNS | SIGCHLD, 0, 0, 0, 0);
+	if (boot->init == 0)
+		run_inner(boot, ready[1]);
+	close(ready[1]);
+	if (boot->init < 0) {
+		close(ready[0]);
+		return boot_error(boot, "cannot start init: %s", strerror(errno));
+	}
+	boot->pid_ns = open_namespace(boot, "pid");
+	boot->mnt_ns = open_namespace(boot, "mnt");
+	len = read(ready[0], error, sizeof(error) - 1);
+	close(ready[0]);
+	if (len <= 0)
+		return 0;
+	error[len] = '\0';
+	return boot_error(boot, "%s", error);
+}

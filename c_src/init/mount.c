@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * mount: the file systems of a machine
+ *
+ * Theory of operation.  The guardian stays on the initramfs.  Another root is
+ * put together at ROOT_DIR: a disk, or a read-only disk or the host's files
+ * under an overlay whose upper side is guest memory.  The inner init, which
+ * has a mount namespace of its own, moves it to /.  The guardian keeps its own
+ * view of it, so that at the end it can make the disk's file system read-only,
+ * which writes out the journal, whatever the machine's init left mounted.
+ */
+#define _GNU_SOURCE
+#include "mount.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#define WORK_DIR "/evum"
+#define ROOT_DIR WORK_DIR "/root"
+#define LOWER_DIR WORK_DIR "/lower"
+#define UPPER_DIR WORK_DIR "/rw"
+#define MODULES_DIR WORK_DIR "/modules"
+
+#define DISK "/dev/ubda"
+#define JAIL_MODULES "/modules" /* the jail shows kernel modules and host files there */
+#define JAIL_HOST "/host"
+#define APPLETS "/evum" /* in a host root: the initramfs, for busybox */
+
+#define FILESYSTEMS_MAX 4096
+
+struct api_mount {
+	const char *type;
+	const char *where;
+	const char *options;
+	unsigned long flags;
+	mode_t mode;
+};
+
+#define NO_PROGRAMS (MS_NOSUID | MS_NODEV | MS_NOEXEC)
+
+/* What every root gets.  A failure is the machine's loss and not the boot's end. */
+static const struct api_mount api_mounts[] = {
+	{"proc", "/proc", "", NO_PROGRAMS, 0755},
+	{"sysfs", "/sys", "", NO_PROGRAMS, 0755},
+	{"devtmpfs", "/dev", "mode=755", MS_NOSUID, 0755},
+	{"devpts", "/dev/pts", "mode=620,gid=5,ptmxmode=666", MS_NOSUID | MS_NOEXEC, 0755},
+	{"tmpfs", "/dev/shm", "mode=1777", MS_NOSUID | MS_NODEV, 01777},
+	{"tmpfs", "/run", "mode=755", MS_NOSUID | MS_NODEV, 0755},
+};
+
+/* What a root that is not a disk gets besides. */
+static const struct api_mount own_mounts[] = {
+	{"tmpfs", "/tmp", "mode=1777", MS_NOSUID | MS_NODEV, 01777},
+};
+static const struct api_mount host_mounts[] = {
+	{"tmpfs", "/root", "mode=700", MS_NOSUID | MS_NODEV, 0700},
+};
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+/* Mounts table under root, a path without a slash at its end. */
+static void mount_table(const char *root, const struct api_mount *table, size_t count)
+{
+	char where[64];
+
+	for (; count > 0; count--, table++) {
+		snprintf(where, sizeof(where), "%s%s", root, table->where);
+		(void)mkdir(where, table->mode);
+		(void)mount(table->type, where, table->type, table->flags, table->options);
+	}
+}
+
+int mount_first(void)
+{
+	(void)mkdir("/proc", 0755);
+	(void)mkdir("/dev", 0755);
+	if (mount("proc", "/proc", "proc", NO_PROGRAMS, "") < 0)
+		return -errno;
+	if (mount("devtmpfs", "/dev", "devtmpfs", MS_NOSUID, "mode=755") < 0)
+		return -errno;
+	return 0;
+}
+
+static int read_filesystems(char text[static FILESYSTEMS_MAX])
+{
+	int fd = open("/proc/filesystems", O_RDONLY | O_CLOEXEC);
+	ssize_t len;
+
+	if (fd < 0)
+		return -errno;
+	len = read(fd, text, FILESYSTEMS_MAX - 1);
+	close(fd);
+	text[len > 0 ? len : 0] = '\0';
+	return 0;
+}
+
+static bool kernel_has_overlay(void)
+{
+	char text[FILESYSTEMS_MAX] = "";
+
+	return read_filesystems(text) == 0 && strstr(text, "\toverlay\n") != NULL;
+}
+
+static int insert_module(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int result = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (syscall(SYS_finit_module, fd, "", 0) < 0)
+		result = -errno;
+	close(fd);
+	return result;
+}
+
+/* Overlays are a module in Debian's kernel. */
+static int need_overlay(struct boot *boot)
+{
+	struct utsname kernel;
+	char path[512];
+	int result;
+
+	if (kernel_has_overlay())
+		return 0;
+	if (!boot->config.modules)
+		return boot_error(boot, "this kernel has no overlay file system built in, "
+					"and no modules were given");
+	(void)mkdir(MODULES_DIR, 0755);
+	if (mount("none", MODULES_DIR, "hostfs", MS_RDONLY, JAIL_MODULES) < 0)
+		return boot_error(boot, "cannot see the kernel's modules: %s", strerror(errno));
+	(void)uname(&kernel);
+	snprintf(path, sizeof(path), "%s/%s/kernel/fs/overlayfs/overlay.ko", MODULES_DIR,
+		 kernel.release);
+	result = insert_module(path);
+	(void)umount2(MODULES_DIR, MNT_DETACH);
+	if (result < 0)
+		return boot_error(boot, "cannot load the overlay module of Linux %s: %s",
+				  kernel.release, strerror(-result));
+	return 0;
+}
+
+/* Puts guest memory over LOWER_DIR, at ROOT_DIR. */
+static int mount_overlay(struct boot *boot)
+{
+	static const char options[] = "lowerdir=" LOWER_DIR ",upperdir=" UPPER_DIR
+				      "/upper,workdir=" UPPER_DIR "/work";
+
+	(void)mkdir(UPPER_DIR, 0755);
+	if (mount("tmpfs", UPPER_DIR, "tmpfs", 0, "mode=755") < 0)
+		return boot_error(boot, "cannot mount tmpfs: %s", strerror(errno));
+	(void)mkdir(UPPER_DIR "/upper", 0755);
+	(void)mkdir(UPPER_DIR "/work", 0755);
+	if (mount("overlay", ROOT_DIR, "overlay", 0, options) < 0)
+		return boot_error(boot, "cannot mount the overlay: %s", strerror(errno));
+	return 0;
+}
+
+/* Tries one type; the kernel's answer to a wrong one is EINVAL. */
+static int try_type(const char *type, const char *where, unsigned long flags, int *result)
+{
+	if (mount(DISK, where, type, flags, "") == 0)
+		return 0;
+	if (errno != EINVAL || *result == 0)
+		*result = -errno;
+	return -1;
+}
+
+/* Mounts the disk as whatever the kernel can read; ext4 goes first, as ext2 would take it too. */
+static int mount_disk(struct boot *boot, const char *where, unsigned long flags)
+{
+	char text[FILESYSTEMS_MAX] = "";
+	char *line, *rest = text;
+	int result = 0;
+
+	if (try_type("ext4", where, flags, &result) == 0)
+		return 0;
+	(void)read_filesystems(text);
+	while ((line = strsep(&rest, "\n")) != NULL)
+		if (line[0] == '\t' && try_type(line + 1, where, flags, &result) == 0)
+			return 0;
+	return boot_error(boot, "cannot mount the disk %s: %s", DISK, strerror(-result));
+}
+
+static int root_on_disk(struct boot *boot)
+{
+	(void)mkdir(WORK_DIR, 0755);
+	(void)mkdir(ROOT_DIR, 0755);
+	if (boot->config.rw)
+		return mount_disk(boot, ROOT_DIR, 0);
+	(void)mkdir(LOWER_DIR, 0755);
+	if (need_overlay(boot) < 0 || mount_disk(boot, LOWER_DIR, MS_RDONLY) < 0)
+		return -1;
+	return mount_overlay(boot);
+}
+
+static int root_of_host(struct boot *boot)
+{
+	(void)mkdir(WORK_DIR, 0755);
+	(void)mkdir(ROOT_DIR, 0755);
+	(void)mkdir(LOWER_DIR, 0755);
+	if (need_overlay(boot) < 0)
+		return -1;
+	if (mount("none", LOWER_DIR, "hostfs", MS_RDONLY, JAIL_HOST) < 0)
+		return boot_error(boot, "cannot see the host's files: %s", strerror(errno));
+	if (mount_overlay(boot) < 0)
+		return -1;
+	if (access(ROOT_DIR "/bin/bash", X_OK) == 0)
+		boot->shell = "/bin/bash";
+	boot->shell_edits = strcmp(boot->shell, "/bin/bash") == 0;
+	boot->path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:" APPLETS
+		     "/bin:" APPLETS "/sbin:" APPLETS "/usr/bin:" APPLETS "/usr/sbin";
+	return 0;
+}
+
+int mount_root(struct boot *boot)
+{
+	switch (boot->config.root) {
+	case BOOT_DISK:
+		return root_on_disk(boot);
+	case BOOT_HOST:
+		return root_of_host(boot);
+	case BOOT_INITRAMFS:
+		break;
+	}
+	return 0;
+}
+
+/*
+ * The host's power-off programs talk to an init that isn't there, so busybox's
+ * cover them; and readline's bracketed paste would put escapes on every line.
+ */
+static void furnish_host(void)
+{
+	static const char *const names[] = {"halt", "poweroff", "reboot"};
+	static const char inputrc[] = "set enable-bracketed-paste off\n";
+	char path[64];
+	size_t i;
+	int fd;
+
+	for (i = 0; i < COUNT(names); i++) {
+		snprintf(path, sizeof(path), "/usr/sbin/%s", names[i]);
+		(void)unlink(path);
+		(void)symlink(APPLETS "/bin/busybox", path);
+	}
+	fd = open("/root/.inputrc", O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+	if (fd >= 0) {
+		(void)!write(fd, inputrc, sizeof(inputrc) - 1);
+		close(fd);
+	}
+}
+
+static void link_dev(void)
+{
+	(void)symlink("/proc/self/fd", "/dev/fd");
+	(void)symlink("/proc/self/fd/0", "/dev/stdin");
+	(void)symlink("/proc/self/fd/1", "/dev/stdout");
+	(void)symlink("/proc/self/fd/2", "/dev/stderr");
+}
+
+/* The initramfs stays the root; the guardian's /proc, which shows its processes, goes. */
+static int enter_initramfs(void)
+{
+	(void)umount2("/proc", MNT_DETACH);
+	(void)umount2("/dev", MNT_DETACH);
+	mount_table("", api_mounts, COUNT(api_mounts));
+	mount_table("", own_mounts, COUNT(own_mounts));
+	return 0;
+}
+
+static int enter_other(struct boot *boot)
+{
+	mount_table(ROOT_DIR, api_mounts, COUNT(api_mounts));
+	if (boot->config.root == BOOT_HOST) {
+		mount_table(ROOT_DIR, own_mounts, COUNT(own_mounts));
+		mount_table(ROOT_DIR, host_mounts, COUNT(host_mounts));
+		(void)mkdir(ROOT_DIR APPLETS, 0755);
+		(void)mount("/", ROOT_DIR APPLETS, NULL, MS_BIND, NULL);
+		(void)mount(NULL, ROOT_DIR APPLETS, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY, NULL);
+	}
+	if (chdir(ROOT_DIR) < 0 || mount(".", "/", NULL, MS_MOVE, NULL) < 0 || chroot(".") < 0 ||
+	    chdir("/") < 0)
+		return boot_error(boot, "cannot enter the root: %s", strerror(errno));
+	if (boot->config.root == BOOT_HOST)
+		furnish_host();
+	return 0;
+}
+
+int mount_enter(struct boot *boot)
+{
+	int result;
+
+	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+		return boot_error(boot, "cannot make mounts private: %s", strerror(errno));
+	result = boot->config.root == BOOT_INITRAMFS ? enter_initramfs() : enter_other(boot);
+	link_dev();
+	return result;
+}
+
+void mount_finish(const struct boot *boot)
+{
+	sync();
+	if (boot->config.root == BOOT_DISK && boot->config.rw)
+		(void)mount(NULL, ROOT_DIR, NULL, MS_REMOUNT | MS_RDONLY, NULL);
+}

@@ -1,0 +1,439 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * proc: the programs that the agent runs, and their streams
+ *
+ * Theory of operation.  epoll is edge-triggered and only sets "ready" flags;
+ * procs_pump() goes round all programs and gives each stream one turn, so that
+ * one which floods waits like any other, and an event that is stale by then
+ * costs one read.
+ *
+ * When a program has ended, somebody it left behind may still hold its pipes
+ * ("sleep 100 &").  Every byte that was in a pipe at the program's end is
+ * delivered.  After that a pipe is given up once it was quiet for QUIET_MS, or
+ * LINGER_MS after the end at the latest: a late child's last words get through,
+ * and nobody waits for a daemon.  The daemon gets SIGPIPE if it writes after
+ * that: its output belongs in a file.
+ */
+#define _GNU_SOURCE
+#include "proc.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "evum.h"
+
+#define QUIET_MS 100
+#define LINGER_MS 1000
+#define GRANT 16384u /* stdin credit is given in pieces of at least this, or when all was taken */
+
+static void close_fd(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+void procs_init(struct procs *procs, int epoll)
+{
+	procs->epoll = epoll;
+	procs->high = 0;
+}
+
+bool procs_any(const struct procs *procs)
+{
+	return procs->high > 0;
+}
+
+static struct proc *find(struct procs *procs, uint32_t id)
+{
+	unsigned int i;
+
+	for (i = 0; i < procs->high; i++)
+		if (procs->slot[i].used && procs->slot[i].id == id)
+			return &procs->slot[i];
+	return NULL;
+}
+
+static struct proc *free_slot(struct procs *procs)
+{
+	unsigned int i;
+
+	for (i = 0; i < PROCS_MAX; i++)
+		if (!procs->slot[i].used)
+			return &procs->slot[i];
+	return NULL;
+}
+
+static void release(struct procs *procs, struct proc *proc)
+{
+	close_fd(&proc->in.fd);
+	close_fd(&proc->out[0].fd);
+	close_fd(&proc->out[1].fd);
+	free(proc->in.bytes);
+	proc->in.bytes = NULL;
+	proc->used = false;
+	while (procs->high > 0 && !procs->slot[procs->high - 1].used)
+		procs->high--;
+}
+
+static void send_exit(struct outq *out, uint32_t id, enum evum_exit how, int value)
+{
+	uint8_t payload[5] = {(uint8_t)how};
+
+	frame_put_u32(payload + 1, (uint32_t)value);
+	outq_frame(out, AGENT_EXIT, 0, id, payload, sizeof(payload));
+}
+
+void proc_refuse(struct outq *out, uint32_t id, int error)
+{
+	send_exit(out, id, EVUM_NOT_STARTED, error);
+}
+
+/* Three pipes; ours are the other ends of theirs.  0, or -errno with all closed. */
+static int make_pipes(int ours[3], int theirs[3])
+{
+	int pair[2], fd;
+
+	for (fd = 0; fd < 3; fd++)
+		ours[fd] = theirs[fd] = -1;
+	for (fd = 0; fd < 3; fd++) {
+		if (pipe2(pair, O_CLOEXEC) < 0)
+			break;
+		ours[fd] = pair[fd == 0 ? 1 : 0];
+		theirs[fd] = pair[fd == 0 ? 0 : 1];
+		if (fcntl(ours[fd], F_SETFL, O_NONBLOCK) < 0)
+			break;
+	}
+	if (fd == 3)
+		return 0;
+	for (fd = 0; fd < 3; fd++) {
+		close_fd(&ours[fd]);
+		close_fd(&theirs[fd]);
+	}
+	return -EMFILE;
+}
+
+static void watch(const struct procs *procs, unsigned int slot, unsigned int stream, int fd)
+{
+	struct epoll_event event = {
+		.events = (stream == 0 ? EPOLLOUT : EPOLLIN) | EPOLLET,
+		.data.u64 = (uint64_t)slot * 4 + stream,
+	};
+
+	(void)epoll_ctl(procs->epoll, EPOLL_CTL_ADD, fd, &event);
+}
+
+static void adopt(struct procs *procs, struct proc *proc, uint32_t id, pid_t pid, uint32_t window,
+		  const int fds[3])
+{
+	unsigned int slot = (unsigned int)(proc - procs->slot), i;
+
+	*proc = (struct proc){.used = true, .id = id, .pid = pid};
+	proc->in = (struct proc_input){.fd = fds[0], .ready = true};
+	for (i = 0; i < 2; i++)
+		proc->out[i] = (struct proc_output){.fd = fds[i + 1], .window = window};
+	for (i = 0; i < 3; i++)
+		watch(procs, slot, i, fds[i]);
+	if (slot >= procs->high)
+		procs->high = slot + 1;
+}
+
+void proc_run(struct procs *procs, const struct spawn_host *host, struct run_spec *spec,
+	      uint32_t id, struct outq *out)
+{
+	struct proc *proc = free_slot(procs);
+	int ours[3], theirs[3], result, fd;
+	struct spawned spawned;
+	uint8_t pid[4];
+
+	if (find(procs, id) != NULL)
+		return;
+	result = proc == NULL ? -EAGAIN : make_pipes(ours, theirs);
+	if (result < 0) {
+		proc_refuse(out, id, -result);
+		return;
+	}
+	result = spawn_program(host, spec, theirs, &spawned);
+	for (fd = 0; fd < 3; fd++)
+		close_fd(&theirs[fd]);
+	if (result < 0) {
+		for (fd = 0; fd < 3; fd++)
+			close_fd(&ours[fd]);
+		proc_refuse(out, id, -result);
+		return;
+	}
+	adopt(procs, proc, id, spawned.pid, spec->window, ours);
+	frame_put_u32(pid, (uint32_t)spawned.guest_pid);
+	outq_frame(out, AGENT_STARTED, 0, id, pid, sizeof(pid));
+}
+
+/* More than the window is the host's mistake and not kept. */
+void proc_input(struct procs *procs, uint32_t id, const uint8_t *bytes, uint32_t len)
+{
+	struct proc *proc = find(procs, id);
+	struct proc_input *in;
+
+	if (proc == NULL || proc->in.eof)
+		return;
+	in = &proc->in;
+	if (len == 0) {
+		in->eof = true;
+		return;
+	}
+	if (in->fd < 0) {
+		in->taken += len;
+		return;
+	}
+	if (in->bytes == NULL)
+		in->bytes = malloc(AGENT_STDIN_WINDOW);
+	if (in->bytes == NULL) {
+		in->taken += len;
+		close_fd(&in->fd);
+		return;
+	}
+	memmove(in->bytes, in->bytes + in->start, in->end - in->start);
+	in->end -= in->start;
+	in->start = 0;
+	if (len > AGENT_STDIN_WINDOW - in->end)
+		len = AGENT_STDIN_WINDOW - in->end;
+	memcpy(in->bytes + in->end, bytes, len);
+	in->end += len;
+}
+
+void proc_credit(struct procs *procs, uint32_t id, uint8_t fd, uint32_t bytes)
+{
+	struct proc *proc = find(procs, id);
+	struct proc_output *output;
+
+	if (proc == NULL || fd < 1 || fd > 2)
+		return;
+	output = &proc->out[fd - 1];
+	output->window = bytes > UINT32_MAX - output->window ? UINT32_MAX : output->window + bytes;
+}
+
+void proc_signal(struct procs *procs, uint32_t id, int signal)
+{
+	struct proc *proc = find(procs, id);
+
+	if (proc != NULL && signal > 0 && signal < _NSIG)
+		(void)kill(-proc->pid, signal);
+}
+
+void proc_event(struct procs *procs, uint64_t word, uint32_t events)
+{
+	struct proc *proc;
+	unsigned int stream = word % 4;
+
+	if (word / 4 >= procs->high || stream > 2)
+		return;
+	proc = &procs->slot[word / 4];
+	if (stream == 0) {
+		proc->in.ready = true;
+		return;
+	}
+	proc->out[stream - 1].ready = true;
+	if (events & EPOLLHUP)
+		proc->out[stream - 1].hung_up = true;
+}
+
+void proc_ended(struct procs *procs, pid_t pid, int status, int64_t now)
+{
+	struct proc *proc = procs->slot;
+	int held, i;
+
+	while (proc < procs->slot + procs->high &&
+	       !(proc->used && !proc->ended && proc->pid == pid))
+		proc++;
+	if (proc == procs->slot + procs->high)
+		return;
+	proc->ended = true;
+	proc->status = status;
+	proc->ended_at = now;
+	proc->active_at = now;
+	for (i = 0; i < 2; i++) {
+		if (proc->out[i].fd < 0 || ioctl(proc->out[i].fd, FIONREAD, &held) < 0)
+			continue;
+		proc->out[i].owed = (uint32_t)held;
+		proc->out[i].ready = true;
+	}
+}
+
+static void end_output(struct proc *proc, int i, struct outq *out)
+{
+	close_fd(&proc->out[i].fd);
+	outq_frame(out, AGENT_OUTPUT, (uint8_t)(i + 1), proc->id, "", 0);
+}
+
+static bool pump_output(struct proc *proc, int i, struct outq *out, int64_t now)
+{
+	struct proc_output *output = &proc->out[i];
+	uint32_t room = output->window < AGENT_PAYLOAD_MAX ? output->window : AGENT_PAYLOAD_MAX;
+	ssize_t got;
+
+	/* An end of file needs no window, and is told by a hang-up with nothing held. */
+	if (output->fd < 0 || !output->ready || (room == 0 && !output->hung_up))
+		return false;
+	if (room == 0) {
+		int held = 0;
+
+		if (ioctl(output->fd, FIONREAD, &held) == 0 && held == 0)
+			end_output(proc, i, out);
+		return false;
+	}
+	got = read(output->fd, outq_payload(out), room);
+	if (got < 0) {
+		output->ready = errno == EINTR;
+		return output->ready;
+	}
+	if (got == 0) {
+		end_output(proc, i, out);
+		return false;
+	}
+	outq_commit(out, AGENT_OUTPUT, (uint8_t)(i + 1), proc->id, (uint32_t)got);
+	output->window -= (uint32_t)got;
+	output->owed -= (uint32_t)got < output->owed ? (uint32_t)got : output->owed;
+	proc->active_at = now;
+	/* Less than was asked for: the pipe is empty, and the next byte is a new event. */
+	if ((uint32_t)got < room && !output->hung_up)
+		output->ready = false;
+	return output->ready && output->window > 0;
+}
+
+static void write_input(struct proc_input *in)
+{
+	ssize_t written;
+
+	while (in->fd >= 0 && in->ready && in->start < in->end) {
+		written = write(in->fd, in->bytes + in->start, in->end - in->start);
+		if (written > 0) {
+			in->start += (uint32_t)written;
+			in->taken += (uint32_t)written;
+		} else if (written < 0 && errno == EAGAIN) {
+			in->ready = false;
+		} else if (written < 0 && errno != EINTR) {
+			/* The program reads no more: the rest is taken and lost, as in a shell. */
+			in->taken += in->end - in->start;
+			in->start = in->end;
+			close_fd(&in->fd);
+		}
+	}
+}
+
+static void pump_input(struct proc *proc, struct outq *out)
+{
+	struct proc_input *in = &proc->in;
+	uint8_t bytes[4];
+
+	write_input(in);
+	if (in->taken >= GRANT || (in->taken > 0 && in->start == in->end)) {
+		frame_put_u32(bytes, in->taken);
+		outq_frame(out, AGENT_CREDIT, 0, proc->id, bytes, sizeof(bytes));
+		in->taken = 0;
+	}
+	if (in->eof && in->start == in->end)
+		close_fd(&in->fd);
+}
+
+/* When an output that outlives its program is given up. */
+static int64_t give_up_at(const struct proc *proc)
+{
+	int64_t quiet = proc->active_at + QUIET_MS, late = proc->ended_at + LINGER_MS;
+
+	return quiet < late ? quiet : late;
+}
+
+static void finish(struct procs *procs, struct proc *proc, struct outq *out, int64_t now)
+{
+	int i, status = proc->status;
+
+	for (i = 0; i < 2; i++)
+		if (proc->out[i].fd >= 0 && proc->out[i].owed == 0 && now >= give_up_at(proc))
+			end_output(proc, i, out);
+	if (proc->out[0].fd >= 0 || proc->out[1].fd >= 0)
+		return;
+	if (WIFSIGNALED(status))
+		send_exit(out, proc->id, EVUM_SIGNALED, WTERMSIG(status));
+	else
+		send_exit(out, proc->id, EVUM_EXITED, WEXITSTATUS(status));
+	release(procs, proc);
+}
+
+/* One program's turn: at most one full frame and small ones are made in each step. */
+static bool pump_one(struct procs *procs, struct proc *proc, struct outq *out, int64_t now)
+{
+	bool more = false;
+	int i;
+
+	pump_input(proc, out);
+	for (i = 0; i < 2; i++) {
+		if (outq_full(out))
+			return true;
+		more = pump_output(proc, i, out, now) || more;
+	}
+	if (outq_full(out))
+		return true;
+	if (proc->ended)
+		finish(procs, proc, out, now);
+	return more;
+}
+
+bool procs_pump(struct procs *procs, struct outq *out, int64_t now)
+{
+	bool more = false;
+	unsigned int i;
+
+	for (i = 0; i < procs->high; i++) {
+		if (outq_full(out))
+			return true;
+		if (procs->slot[i].used)
+			more = pump_one(procs, &procs->slot[i], out, now) || more;
+	}
+	return more;
+}
+
+int64_t procs_deadline(const struct procs *procs)
+{
+	int64_t first = -1, due;
+	const struct proc *proc;
+	unsigned int i;
+
+	for (i = 0; i < procs->high; i++) {
+		proc = &procs->slot[i];
+		if (!proc->used || !proc->ended)
+			continue;
+		/* What is still owed waits for the host's window, not for the clock. */
+		if ((proc->out[0].fd < 0 || proc->out[0].owed > 0) &&
+		    (proc->out[1].fd < 0 || proc->out[1].owed > 0))
+			continue;
+		due = give_up_at(proc);
+		if (first < 0 || due < first)
+			first = due;
+	}
+	return first;
+}
+
+void procs_abandon(struct procs *procs, struct outq *out)
+{
+	struct proc *proc;
+	unsigned int i;
+	int j;
+
+	for (i = 0; i < procs->high && !outq_full(out); i++) {
+		proc = &procs->slot[i];
+		if (!proc->used || !proc->ended)
+			continue;
+		for (j = 0; j < 2; j++) {
+			proc->out[j].owed = 0;
+			if (proc->out[j].fd >= 0)
+				end_output(proc, j, out);
+		}
+		finish(procs, proc, out, 0);
+	}
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * proc: the programs that the agent runs, and their streams
+ *
+ * The life of a program: proc_add() gives it a slot; its output is pumped into
+ * the queue as far as its windows reach; proc_ended() notes its end; once both
+ * outputs are through, AGENT_EXIT is sent and the slot is free.
+ */
+#ifndef EVUM_INIT_PROC_H
+#define EVUM_INIT_PROC_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "agent_proto.h"
+#include "outq.h"
+#include "spawn.h"
+
+#define PROCS_MAX 512
+
+struct proc_output {
+	int fd; /* -1 after its end was sent */
+	bool ready;
+	bool hung_up;
+	uint32_t window;
+	uint32_t owed; /* bytes in the pipe when the program ended: these are its own */
+};
+
+struct proc_input {
+	int fd; /* -1 once closed */
+	bool ready;
+	bool eof; /* to be closed after what is held */
+	uint32_t start;
+	uint32_t end;
+	uint32_t taken; /* bytes not yet granted again */
+	uint8_t *bytes; /* AGENT_STDIN_WINDOW of them, or NULL until some are needed */
+};
+
+struct proc {
+	bool used;
+	bool ended;
+	int status; /* of waitpid(2) */
+	uint32_t id;
+	pid_t pid;
+	int64_t ended_at;  /* ms */
+	int64_t active_at; /* when an output last had something, ms */
+	struct proc_input in;
+	struct proc_output out[2];
+};
+
+struct procs {
+	int epoll;
+	unsigned int high; /* slots from here on were never used or are free */
+	struct proc slot[PROCS_MAX];
+};
+
+void procs_init(struct procs *procs, int epoll);
+
+/* Starts a program, or says with AGENT_EXIT why not. */
+void proc_run(struct procs *procs, const struct spawn_host *host, struct run_spec *spec,
+	      uint32_t id, struct outq *out);
+
+/* Refuses: AGENT_EXIT, NOT_STARTED. */
+void proc_refuse(struct outq *out, uint32_t id, int error);
+
+/* What the host sent for a program; an id that isn't there is late and ignored. */
+void proc_input(struct procs *procs, uint32_t id, const uint8_t *bytes, uint32_t len);
+void proc_credit(struct procs *procs, uint32_t id, uint8_t fd, uint32_t bytes);
+void proc_signal(struct procs *procs, uint32_t id, int signal);
+
+/* Something happened to a stream; word is what epoll gave. */
+void proc_event(struct procs *procs, uint64_t word, uint32_t events);
+
+/* A child was reaped; pid may be a stranger. */
+void proc_ended(struct procs *procs, pid_t pid, int status, int64_t now);
+
+/* Moves what can be moved, once round.  Returns true where there is more to do at once. */
+bool procs_pump(struct procs *procs, struct outq *out, int64_t now);
+
+/* When procs_pump() is to be called although nothing happened; -1: never. */
+int64_t procs_deadline(const struct procs *procs);
+
+bool procs_any(const struct procs *procs);
+
+/* The machine ends: what has ended says so now, whatever its pipes or windows. */
+void procs_abandon(struct procs *procs, struct outq *out);
+
+#endif
