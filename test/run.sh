@@ -1,0 +1,211 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Runs the tests, or a part of them, and sums them up.  Called by ./evum test.
+#
+# usage: run.sh [c | lint | prop | eunit | ct [SUITE]]
+#
+# Every runner reports by junit file, so that what is counted is what ran; a
+# runner that failed without a failed case, or ran no case, counts as one
+# failure.  The last line is "N passed, N failed".
+set -eu
+cd "$(dirname "$(readlink -f "$0")")/.."
+build=_build
+reports=$PWD/$build/reports
+sanitized=$build/cmake-sanitize
+passed=0
+failed=0
+skipped=0
+part=${1:-all}
+suite=${2:-}
+
+title() { printf '\n==> %s\n' "$*"; }
+
+# count PASSED FAILED SKIPPED NAME
+count() {
+	passed=$((passed + $1))
+	failed=$((failed + $2))
+	skipped=$((skipped + $3))
+	[ "$2" = 0 ] || printf 'FAILED: %s: %s\n' "$4" "$2"
+}
+
+# check NAME COMMAND...: one case, a command that succeeds
+check() {
+	name=$1
+	shift
+	title "$name"
+	if "$@"; then count 1 0 0 "$name"; else count 0 1 0 "$name"; fi
+}
+
+# attributes FILE...: sums of the testsuite elements: tests failures+errors skipped
+attributes() {
+	cat "$@" 2>/dev/null | tr '\n' ' ' | grep -o '<testsuite [^>]*>' | awk '
+		function value(name) {
+			return match($0, " " name "=\"[0-9]+\"") ?
+				substr($0, RSTART + length(name) + 3, RLENGTH - length(name) - 4) : 0
+		}
+		{ tests += value("tests"); bad += value("failures") + value("errors")
+		  skipped += value("skipped") + value("disabled") }
+		END { print tests + 0, bad + 0, skipped + 0 }'
+}
+
+# junit NAME STATUS FILE...: counts what a runner has reported
+junit() {
+	name=$1
+	status=$2
+	shift 2
+	# shellcheck disable=SC2046 # three numbers
+	set -- $(attributes "$@")
+	count $(($1 - $2 - $3)) "$2" "$3" "$name"
+	printf '%s: %s cases, %s failed, %s skipped\n' "$name" "$1" "$2" "$3"
+	if [ "$1" = 0 ]; then
+		count 0 1 0 "$name ran nothing"
+	elif [ "$status" != 0 ] && [ "$2" = 0 ]; then
+		count 0 1 0 "$name ended with status $status"
+	fi
+}
+
+# --- the parts -------------------------------------------------------------
+
+c_sources() { find c_src include examples test/c test/fixture -name '*.[ch]' 2>/dev/null | sort; }
+
+sanitize_build() {
+	cmake -S . -B "$sanitized" -DEVUM_SANITIZE=ON -DEVUM_TESTS=ON -DCMAKE_BUILD_TYPE=Debug \
+		--log-level=WARNING >"$reports/cmake.log" 2>&1 &&
+		cmake --build "$sanitized" -j 2 >>"$reports/cmake.log" 2>&1 && return
+	cat "$reports/cmake.log"
+	return 1
+}
+
+fuzz_build() {
+	cmake -S . -B "$build/cmake-fuzz" -DCMAKE_C_COMPILER=clang -DEVUM_FUZZ=ON -DEVUM_WERROR=OFF \
+		--log-level=WARNING >"$reports/fuzz.log" 2>&1 &&
+		cmake --build "$build/cmake-fuzz" -j 2 >>"$reports/fuzz.log" 2>&1 && return
+	cat "$reports/fuzz.log"
+	return 1
+}
+
+format() { c_sources | xargs clang-format --dry-run -Werror; }
+
+tidy() {
+	find c_src test/c -name '*.c' | sort | xargs -P 2 -n 4 clang-tidy -p "$sanitized" --quiet \
+		>"$reports/tidy.log" 2>/dev/null && return
+	cat "$reports/tidy.log"
+	return 1
+}
+
+# missingIncludeSystem: cppcheck knows the system's functions by its own tables
+# ctuuninitvar: it takes a structure that a function fills for one that it reads
+cpp() {
+	cppcheck --quiet --error-exitcode=1 --inline-suppr --std=c11 --language=c --force \
+		--enable=warning,performance,portability \
+		--suppress=missingIncludeSystem --suppress=ctuuninitvar -D_GNU_SOURCE -D__x86_64__ -I include -I c_src \
+		-I c_src/port -I c_src/init -I c_src/attach -I test/c c_src test/c
+}
+
+shell_scripts() { shellcheck evum .ci/run cmake/*.sh test/*.sh; }
+
+lint() {
+	check "C compiles, warnings are errors, with ASan and UBSan" sanitize_build
+	check "clang-format" format
+	check "clang-tidy" tidy
+	check "cppcheck" cpp
+	check "shellcheck" shell_scripts
+	check "xref" rebar3 xref
+	check "dialyzer" rebar3 dialyzer
+}
+
+c() {
+	title "CTest under ASan and UBSan"
+	sanitize_build || {
+		count 0 1 0 "the sanitized build"
+		return 0
+	}
+	status=0
+	UBSAN_OPTIONS=print_stacktrace=1 ctest --test-dir "$sanitized" --output-on-failure \
+		--output-junit "$reports/ctest.xml" || status=$?
+	junit ctest "$status" "$reports/ctest.xml"
+	check "fuzzers build" fuzz_build && fuzz
+	check "the installed library" sh test/install.sh "$build/cmake"
+}
+
+fuzz() {
+	title "fuzzers, 5 s each"
+	status=0
+	ctest --test-dir "$build/cmake-fuzz" --output-on-failure --output-junit "$reports/fuzz.xml" ||
+		status=$?
+	junit fuzz "$status" "$reports/fuzz.xml"
+}
+
+prop() {
+	title "PropEr"
+	if ! ls test/prop_*.erl >/dev/null 2>&1; then
+		count 0 1 0 "there are no properties"
+		return 0
+	fi
+	status=0
+	rebar3 as test compile && escript test/props.escript "$reports/prop.xml" || status=$?
+	junit prop "$status" "$reports/prop.xml"
+}
+
+eunit() {
+	title "EUnit"
+	status=0
+	rm -rf "$build/test/eunit"
+	mkdir -p "$build/test/eunit"
+	rebar3 eunit || status=$?
+	junit eunit "$status" "$build"/test/eunit/TEST-*.xml
+}
+
+ct() {
+	title "Common Test"
+	status=0
+	rm -rf "$build/test/logs"
+	rebar3 ct --verbose ${suite:+--suite "test/${suite%_SUITE}_SUITE"} || status=$?
+	junit ct "$status" "$build"/test/logs/ct_run*/junit_report.xml
+}
+
+# --- nothing is left -------------------------------------------------------
+
+# What a machine consists of, as seen from outside.
+ours() {
+	ps -e -o pid=,comm=,args= | awk '$2 ~ /^evum[_-]/ || $0 ~ / con15=fd:/ {print "process", $1, $2}'
+	awk '$NF ~ /^@evum\// {print "socket", $NF}' /proc/net/unix
+	find "${XDG_RUNTIME_DIR:-/tmp}" /tmp /dev/shm -maxdepth 1 -name 'evum*' 2>/dev/null |
+		sed 's/^/file /'
+}
+
+nothing_left() {
+	# what was killed may take a moment to go
+	for _ in 1 2 3 4 5 6 7 8 9 10; do
+		ours | sort -u >"$reports/after"
+		comm -13 "$reports/before" "$reports/after" >"$reports/left"
+		[ -s "$reports/left" ] || return 0
+		sleep 0.1
+	done
+	cat "$reports/left"
+	return 1
+}
+
+# ---------------------------------------------------------------------------
+
+rm -rf "$reports"
+mkdir -p "$reports"
+ours | sort -u >"$reports/before"
+case $part in
+all)
+	lint
+	c
+	prop
+	eunit
+	ct
+	;;
+lint | c | prop | eunit | ct) "$part" ;;
+*)
+	echo "usage: ./evum test [c | lint | prop | eunit | ct [SUITE]]" >&2
+	exit 2
+	;;
+esac
+check "no process, socket or directory is left" nothing_left
+[ "$skipped" = 0 ] || printf '\n%s skipped\n' "$skipped"
+printf '\n%s passed, %s failed\n' "$passed" "$failed"
+[ "$failed" = 0 ]
