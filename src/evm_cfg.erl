@@ -1,0 +1,206 @@
+%% SPDX-License-Identifier: Apache-2.0
+%% Reads evm.cfg: the images that machines boot from
+%%
+%% Three sources, a later one's entry replaces an earlier one's of that name:
+%% priv/evm.cfg, ~/.config/evum/evm.cfg, the application environment.
+-module(evm_cfg).
+
+-export([dists/0, dist/1, files/0, read/1, priv_dir/0]).
+-export_type([dist/0, error/0]).
+
+-type dist() :: #{
+    root := initramfs | host | disk,
+    source := file:filename(),
+    mem => pos_integer(),
+    kernel => file:filename(),
+    args => [binary()],
+    binds => [binary()],
+    file => file:filename(),
+    access => overlay | rw
+}.
+-type error() :: {bad_config, file:filename(), Line :: non_neg_integer(), What :: term()}.
+-type dists() :: #{atom() => dist()}.
+
+-define(SIZE_MAX, 1048576).
+
+%% @doc All images by name. Where a file is wrong: which, the line, and what about it.
+-spec dists() -> {ok, dists()} | {error, error()}.
+dists() ->
+    merge([fun() -> read_if_there(File) end || File <- files()] ++ [fun environment/0], #{}).
+
+%% @doc One image.
+-spec dist(atom()) -> {ok, dist()} | {error, {unknown_dist, atom()} | error()}.
+dist(Name) ->
+    case dists() of
+        {ok, #{Name := Dist}} -> {ok, Dist};
+        {ok, _} -> {error, {unknown_dist, Name}};
+        {error, _} = Error -> Error
+    end.
+
+%% @doc The files that are read, in order.
+-spec files() -> [file:filename()].
+files() -> [filename:join(priv_dir(), "evm.cfg") | user_file()].
+
+%% @doc Where the build puts the port program and the initramfs.
+-spec priv_dir() -> file:filename().
+priv_dir() ->
+    case code:priv_dir(evum) of
+        {error, bad_name} -> filename:join(filename:dirname(filename:dirname(code:which(?MODULE))), "priv");
+        Dir -> Dir
+    end.
+
+user_file() ->
+    case os:getenv("HOME") of
+        false -> [];
+        _ -> [filename:join(filename:basedir(user_config, "evum"), "evm.cfg")]
+    end.
+
+merge([], Dists) -> {ok, Dists};
+merge([Source | Rest], Dists) ->
+    case Source() of
+        {ok, More} -> merge(Rest, maps:merge(Dists, More));
+        {error, _} = Error -> Error
+    end.
+
+read_if_there(File) ->
+    case filelib:is_file(File) of
+        true -> read(File);
+        false -> {ok, #{}}
+    end.
+
+%% @doc Reads one file.
+-spec read(file:filename()) -> {ok, dists()} | {error, error()}.
+read(File) ->
+    try
+        forms(File, text(File), 1, #{})
+    catch
+        throw:{Line, What} -> {error, {bad_config, File, Line, What}}
+    end.
+
+text(File) ->
+    filelib:file_size(File) =< ?SIZE_MAX orelse throw({0, too_big}),
+    case file:read_file(File) of
+        {ok, Bytes} -> decode(unicode:characters_to_list(Bytes));
+        {error, Reason} -> throw({0, Reason})
+    end.
+
+decode(Text) when is_list(Text) -> Text;
+decode({_, Good, _}) -> throw({1 + length([C || C <- Good, C =:= $\n]), not_utf8}).
+
+%% A form at a time, so that each term keeps its line.
+forms(File, Text, Line, Dists) ->
+    case erl_scan:tokens([], Text, Line) of
+        {done, {ok, Tokens, Next}, Rest} -> forms(File, Rest, Next, form(File, Tokens, Dists));
+        {done, {eof, _}, _} -> {ok, Dists};
+        {done, {error, {At, Module, What}, _}, _} -> throw({At, syntax(Module, What)});
+        {more, _} -> last_form(File, Text, Line, Dists)
+    end.
+
+%% Without a newline at its end the scanner wants more after the last full stop.
+last_form(File, Text, Line, Dists) ->
+    case erl_scan:tokens([], Text ++ "\n", Line) of
+        {done, _, _} -> forms(File, Text ++ "\n", Line, Dists);
+        {more, More} -> end_of_file(erl_scan:tokens(More, eof, Line), Line, Dists)
+    end.
+
+end_of_file({done, {eof, _}, _}, _Line, Dists) -> {ok, Dists};
+end_of_file({done, {ok, _, _}, _}, Line, _Dists) -> throw({Line, {syntax, "a full stop is missing"}});
+end_of_file({done, {error, {At, Module, What}, _}, _}, _Line, _Dists) -> throw({At, syntax(Module, What)}).
+
+syntax(Module, What) -> {syntax, lists:flatten(Module:format_error(What))}.
+
+form(File, Tokens, Dists) ->
+    case erl_parse:parse_exprs(Tokens) of
+        {ok, [Form]} -> section(File, Form, Dists);
+        {ok, [_, Second | _]} -> throw({line(Second), {syntax, "one term before each full stop"}});
+        {error, {At, Module, What}} -> throw({At, syntax(Module, What)})
+    end.
+
+section(File, {tuple, _, [{atom, _, dist}, List]}, Dists) ->
+    lists:foldl(fun(Entry, Acc) -> entry(File, Entry, Acc) end, Dists, elements(List));
+section(_File, {tuple, At, [{atom, _, Key} | _]}, _Dists) ->
+    throw({erl_anno:line(At), {unknown_key, Key}});
+section(_File, Form, _Dists) ->
+    throw({line(Form), {syntax, "{dist, [...]} is expected"}}).
+
+entry(File, {tuple, At, [{atom, _, Name}, List]}, Dists) ->
+    Properties = lists:map(fun property/1, elements(List)),
+    Dists#{Name => whole(File, erl_anno:line(At), Name, maps:from_list(Properties))};
+entry(_File, Form, _Dists) ->
+    throw({line(Form), {syntax, "{Name, [...]} is expected"}}).
+
+property({tuple, At, [{atom, _, Key}, Value]}) ->
+    property(Key, term(Value), erl_anno:line(At));
+property(Form) ->
+    throw({line(Form), {syntax, "{Key, Value} is expected"}}).
+
+property(Key, Value, Line) ->
+    case value(Key, Value) of
+        {ok, Checked} -> {Key, Checked};
+        bad -> throw({Line, {bad_value, Key}});
+        unknown -> throw({Line, {unknown_key, Key}})
+    end.
+
+value(root, Root) when Root =:= initramfs; Root =:= host -> {ok, Root};
+value(access, Access) when Access =:= overlay; Access =:= rw -> {ok, Access};
+value(file, File) -> path(File);
+value(binds, Binds) -> binaries(Binds, fun(B) -> filename:pathtype(B) =:= absolute end);
+value(Key, Value) when Key =:= mem; Key =:= args; Key =:= kernel -> option(evum_opts:value(Key, Value));
+value(root, _) -> bad;
+value(access, _) -> bad;
+value(_, _) -> unknown.
+
+option({ok, Value}) -> {ok, Value};
+option(error) -> bad.
+
+path(File) ->
+    case evum_opts:text(File) of
+        {ok, <<_, _/binary>> = Bytes} -> {ok, binary_to_list(Bytes)};
+        _ -> bad
+    end.
+
+binaries(List, Check) when is_list(List) ->
+    Texts = [evum_opts:text(T) || T <- List],
+    case [B || {ok, B} <- Texts, Check(B)] of
+        Bytes when length(Bytes) =:= length(List) -> {ok, Bytes};
+        _ -> bad
+    end;
+binaries(_, _) -> bad.
+
+%% What an entry must have, and what follows from its place.
+whole(File, _Line, _Name, #{file := Image} = Entry) when not is_map_key(root, Entry) ->
+    Path = filename:absname(Image, filename:dirname(filename:absname(File))),
+    maps:merge(#{access => overlay}, Entry#{root => disk, file => Path, source => File});
+whole(File, _Line, _Name, #{root := _} = Entry) when
+    not is_map_key(file, Entry), not is_map_key(access, Entry)
+->
+    Entry#{source => File};
+whole(_File, Line, Name, _Entry) ->
+    throw({Line, {incomplete, Name}}).
+
+%% --- the application environment: the same terms, without lines -------------
+
+environment() ->
+    File = "the application environment",
+    try
+        Abstract = erl_parse:abstract({dist, application:get_env(evum, dist, [])}, 0),
+        {ok, section(File, Abstract, #{})}
+    catch
+        throw:{_, What} -> {error, {bad_config, File, 0, What}};
+        error:_ -> {error, {bad_config, File, 0, {bad_value, dist}}}
+    end.
+
+%% --- abstract terms -----------------------------------------------------------
+
+elements({nil, _}) -> [];
+elements({cons, _, Head, Tail}) -> [Head | elements(Tail)];
+elements(Form) -> throw({line(Form), {syntax, "a list is expected"}}).
+
+term(Form) ->
+    try
+        erl_parse:normalise(Form)
+    catch
+        error:_ -> throw({line(Form), {syntax, "a plain term is expected"}})
+    end.
+
+line(Form) -> erl_anno:line(element(2, Form)).

@@ -1,0 +1,294 @@
+%% SPDX-License-Identifier: Apache-2.0
+%% One machine: the facade over its process
+%%
+%% A machine is given by its pid or its label. Where there is no such machine
+%% every function answers {error, noproc}, and {error, {vm_down, Reason}} where
+%% it ended meanwhile. What needs a guest that is up waits for it.
+-module(evum).
+
+-export([start/0, start/1, start_link/1, child_spec/1, stop/1, stop/2, crash/1]).
+-export([send/2, send/3, puts/2, active/2, give_away/2, attach/1, await/3]).
+-export([exec/2, exec/3, spawn/3, write/2, signal/2]).
+-export([pause/1, resume/1, reboot/1, memory/2, info/1, i/0, system/2, format_error/1]).
+-export_type([vm/0]).
+-compile({no_auto_import, [spawn/3]}).
+
+-type vm() :: pid() | atom().
+-type options() :: proplists:proplist() | map().
+-type error() :: {error, term()}.
+
+-define(STOP_GRACE_MS, 5000).
+%% the rest of the ladder, and the port program's end
+-define(STOP_LADDER_MS, 10000).
+-define(SEND_MS, 5000).
+-define(CALL_MS, 10000).
+-define(BOOT_MS, 60000).
+-define(TEXT_MAX, 65536).
+-define(PUTS_MAX, 1048576).
+
+%% --- starting and stopping -----------------------------------------------------
+
+%% @doc A machine with this host's own files, read-only underneath; writes are discarded.
+-spec start() -> {ok, pid()} | error().
+start() -> start([]).
+
+%% @doc The same with options: those of {@link evm:create/1}. `{error,
+%% {no_confinement, Text}}' where this host can't confine it.
+-spec start(options()) -> {ok, pid()} | error().
+start(Opts) -> evum_vm_sup:create(start, Opts).
+
+%% @doc Starts a machine that is linked to the caller and dies with it. Unless
+%% asked otherwise it returns while the machine boots, without owner and console.
+-spec start_link(options()) -> {ok, pid()} | error().
+start_link(Opts) ->
+    case evum_config:machine(start_link, Opts) of
+        {ok, Machine} -> linked(evum_vm:start_link(Machine), Machine);
+        {error, _} = Error -> Error
+    end.
+
+linked({ok, Vm}, #{wait_boot := false}) -> {ok, Vm};
+linked({ok, Vm}, #{wait_boot := Ms}) ->
+    case evum_vm:call(Vm, await_up, Ms + ?CALL_MS) of
+        ok -> {ok, Vm};
+        {error, {vm_down, Reason}} -> {error, Reason};
+        {error, _} = Error -> Error
+    end;
+linked(ignore, #{label := Label}) -> {error, {label_in_use, Label}};
+linked({error, _} = Error, _Machine) -> Error.
+
+%% @doc A child specification: restarted when it crashed, not when it was halted.
+-spec child_spec(options()) -> supervisor:child_spec().
+child_spec(Opts) ->
+    Label = if is_map(Opts) -> maps:get(label, Opts, evum); true -> proplists:get_value(label, Opts, evum) end,
+    #{
+        id => Label, start => {?MODULE, start_link, [Opts]}, restart => transient,
+        shutdown => evum_vm_sup:shutdown(), type => worker, modules => [evum_vm]
+    }.
+
+%% @doc Stops a machine: asks the guest to power off, then climbs a bounded
+%% ladder up to SIGKILL. Returns when nothing of the machine is left.
+-spec stop(vm()) -> ok | error().
+stop(Vm) -> stop(Vm, ?STOP_GRACE_MS).
+
+%% @doc The same; the guest has `GraceMs' to power off.
+-spec stop(vm(), GraceMs :: non_neg_integer()) -> ok | error().
+stop(Vm, GraceMs) when is_integer(GraceMs), GraceMs >= 0, GraceMs =< 3600000 ->
+    finish(Vm, {stop, GraceMs}, GraceMs + ?STOP_LADDER_MS);
+stop(_Vm, _GraceMs) -> {error, {bad_option, grace}}.
+
+%% @doc Cuts the power. Returns when nothing of the machine is left.
+-spec crash(vm()) -> ok | error().
+crash(Vm) -> finish(Vm, crash, ?STOP_LADDER_MS).
+
+finish(Vm, Order, Ms) -> with(Vm, fun(Pid) -> finish_pid(Pid, Order, Ms) end).
+
+finish_pid(Pid, Order, Ms) ->
+    Monitor = monitor(process, Pid),
+    gen_statem:cast(Pid, Order),
+    receive
+        {'DOWN', Monitor, process, _, noproc} -> {error, noproc};
+        {'DOWN', Monitor, process, _, noconnection} -> {error, noconnection};
+        {'DOWN', Monitor, process, _, _} -> ok
+    after Ms ->
+        true = demonitor(Monitor, [flush]),
+        {error, {timeout, stop, unresponsive}}
+    end.
+
+%% --- the console -----------------------------------------------------------------
+
+%% @doc Types a line. Returns the console's echo of it, prompt included, which
+%% is taken out of the stream, or `timeout' after 5 s.
+-spec send(vm(), unicode:chardata()) -> binary() | timeout | error().
+send(Vm, Line) -> send(Vm, Line, ?SEND_MS).
+
+%% @doc The same within `Ms'.
+-spec send(vm(), unicode:chardata(), pos_integer()) -> binary() | timeout | error().
+send(Vm, Line, Ms) when is_integer(Ms), Ms > 0 ->
+    case chardata(Line, ?TEXT_MAX) of
+        {ok, Bytes} -> call(Vm, {send, chomp(Bytes), Ms}, 2 * Ms + ?CALL_MS);
+        {error, _} = Error -> Error
+    end.
+
+chomp(Bytes) ->
+    case byte_size(Bytes) > 0 andalso binary:last(Bytes) =:= $\n of
+        true -> binary:part(Bytes, 0, byte_size(Bytes) - 1);
+        false -> Bytes
+    end.
+
+%% @doc Types bytes, as they are. Returns when they are handed over to the
+%% guest's console; `{error, {timeout, console_input, N}}' when after 5 s only
+%% the first `N' of them were.
+-spec puts(vm(), unicode:chardata()) -> ok | error().
+puts(Vm, Bytes) ->
+    case chardata(Bytes, ?PUTS_MAX) of
+        {ok, Binary} -> call(Vm, {puts, Binary, ?SEND_MS}, 2 * ?SEND_MS + ?CALL_MS);
+        {error, _} = Error -> Error
+    end.
+
+chardata(Data, Max) ->
+    try iolist_to_binary(Data) of
+        Bytes -> bounded(Bytes, Max)
+    catch
+        error:badarg -> unicode_data(Data, Max)
+    end.
+
+unicode_data(Data, Max) ->
+    try unicode:characters_to_binary(Data) of
+        Bytes when is_binary(Bytes) -> bounded(Bytes, Max);
+        _ -> {error, {bad_text, Data}}
+    catch
+        error:badarg -> {error, {bad_text, Data}}
+    end.
+
+bounded(Bytes, Max) when byte_size(Bytes) =< Max -> {ok, Bytes};
+bounded(_Bytes, Max) -> {error, {too_long, Max}}.
+
+%% @doc How the owner gets the console, as `inet''s option of that name: `true',
+%% `false', `once', or a number that is added to the one that is left, and
+%% `{evum, Vm, passive}' when it is spent. What isn't delivered is held, and then
+%% the guest.
+-spec active(vm(), boolean() | once | integer()) -> ok | error().
+active(Vm, Active) -> call(Vm, {active, Active}, ?CALL_MS).
+
+%% @doc Makes `Pid' the owner. Only the owner may, or anybody when there is none:
+%% `{error, not_owner}'.
+-spec give_away(vm(), pid()) -> ok | error().
+give_away(Vm, Pid) when is_pid(Pid) -> call(Vm, {give_away, Pid}, ?CALL_MS);
+give_away(_Vm, _Pid) -> {error, {bad_option, owner}}.
+
+%% @doc Says which command attaches a terminal to the machine's console: OTP has
+%% no way to lend out the shell's own.
+-spec attach(vm()) -> ok | error().
+attach(Vm) ->
+    case call(Vm, brief, ?CALL_MS) of
+        #{label := Label} ->
+            io:format("This shell keeps its terminal. In another one type:~n~n    ~ts~n", [evum_attach:command(Label)]);
+        {error, _} = Error -> Error
+    end.
+
+%% @doc Waits at most `Ms' until the guest is `up', or until the console shows
+%% what matches a regular expression: anything since the last echo of {@link
+%% send/2} or the last successful `await', partial lines included.
+-spec await(vm(), up | {text, iodata()}, pos_integer()) ->
+    ok | {error, {timeout, What :: term(), Seen :: term()} | term()}.
+await(Vm, up, Ms) when is_integer(Ms), Ms > 0 -> call(Vm, {await, up, Ms}, Ms + ?CALL_MS);
+await(Vm, {text, Regexp}, Ms) when is_integer(Ms), Ms > 0 ->
+    try re:compile(Regexp) of
+        {ok, Compiled} -> call(Vm, {await, {text, {Regexp, Compiled}}, Ms}, Ms + ?CALL_MS);
+        {error, {Why, At}} -> {error, {bad_regexp, Regexp, Why, At}}
+    catch
+        error:badarg -> {error, {bad_option, text}}
+    end;
+await(_Vm, What, _Ms) -> {error, {bad_option, What}}.
+
+%% --- programs ----------------------------------------------------------------------
+
+%% @doc Runs a program in the guest with the default options.
+-spec exec(vm(), term()) -> {ok, evum_proc:result()} | error().
+exec(Vm, Cmd) -> exec(Vm, Cmd, []).
+
+%% @doc Runs a program and waits for its end. A string is run by the guest's
+%% `/bin/sh -c', `[Program | Args]' as it is. Options: `timeout' (ms, 60000),
+%% `max_output' (bytes of both outputs, 16 MiB), `env' (a list or map of names
+%% and values), `cd', `user'. After `{error, {timeout | max_output, #{stdout,
+%% stderr}}}' the program was killed; `{error, enoent}' and the like: it can't be run.
+-spec exec(vm(), term(), options()) -> {ok, evum_proc:result()} | error().
+exec(Vm, Cmd, Opts) ->
+    case evum_opts:program(Cmd, Opts) of
+        {ok, Program} -> with(Vm, fun(Pid) -> evum_proc:exec(Pid, Program) end);
+        {error, _} = Error -> Error
+    end.
+
+%% @doc Starts a program whose owner is the caller: `{evum, Proc, {stdout, B}}',
+%% `{stderr, B}', `stdin_ready' and, last, `{exit, Status}' come to it.
+-spec spawn(vm(), term(), options()) -> {ok, pid()} | error().
+spawn(Vm, Cmd, Opts) ->
+    case evum_opts:program(Cmd, Opts) of
+        {ok, Program} -> with(Vm, fun(Pid) -> evum_proc:spawn(Pid, Program, spawn) end);
+        {error, _} = Error -> Error
+    end.
+
+%% @doc Writes to a program's input what it takes now. See {@link evum_proc:write/2}.
+-spec write(pid(), iodata() | eof) -> ok | error().
+write(Proc, Data) -> evum_proc:write(Proc, Data).
+
+%% @doc Sends a signal, such as `term' or 15, to a program's process group.
+-spec signal(pid(), atom() | pos_integer()) -> ok | error().
+signal(Proc, Signal) -> evum_proc:signal(Proc, Signal).
+
+%% --- the rest ------------------------------------------------------------------------
+
+%% @doc Freezes the guest with all its programs.
+-spec pause(vm()) -> ok | error().
+pause(Vm) -> call(Vm, {pause, ?CALL_MS}, 2 * ?CALL_MS).
+
+%% @doc Lets a paused guest go on.
+-spec resume(vm()) -> ok | error().
+resume(Vm) -> call(Vm, resume, ?CALL_MS).
+
+%% @doc Reboots the guest; returns when it is up again. The guest has 10 s to
+%% go down by itself, then Ctrl-Alt-Del and 5 s, then its power is cut.
+-spec reboot(vm()) -> ok | error().
+reboot(Vm) -> call(Vm, {reboot, ?BOOT_MS}, 2 * ?BOOT_MS + ?CALL_MS).
+
+%% @doc Sets the guest's memory in MiB, between 32 and what it was started with.
+-spec memory(vm(), pos_integer()) -> ok | error().
+memory(Vm, MiB) when is_integer(MiB), MiB >= 32 -> call(Vm, {memory, MiB, 3 * ?CALL_MS}, 6 * ?CALL_MS);
+memory(_Vm, _MiB) -> {error, {bad_option, mem}}.
+
+%% @doc What is known of a machine.
+-spec info(vm()) -> map() | error().
+info(Vm) ->
+    case call(Vm, info, ?CALL_MS) of
+        {ok, Info} -> Info;
+        {error, _} = Error -> Error
+    end.
+
+%% @doc Prints a table of this node's machines.
+-spec i() -> ok.
+i() ->
+    row(["label", "pid", "dist", "state", "mem", "up", "os pids"]),
+    lists:foreach(fun row/1, [cells(Vm, info(Vm)) || #{pid := Vm} <- evm:list()]).
+
+row(Cells) -> io:format("~-16ts~-12ts~-12ts~-10ts~6ts~10ts  ~ts~n", Cells).
+
+cells(Vm, {error, Reason}) -> ["-", pid_to_list(Vm), "-", io_lib:format("~0p", [Reason]), "-", "-", "-"];
+cells(Vm, #{label := Label, dist := Dist, state := State, mem := Mem, uptime := Uptime, os_pids := Pids}) ->
+    [
+        atom_to_list(Label), pid_to_list(Vm), atom_to_list(Dist), atom_to_list(State),
+        integer_to_list(Mem), [integer_to_list(Uptime), $s],
+        lists:join($\s, [integer_to_list(P) || P <- Pids])
+    ].
+
+%% @doc A command of the guest kernel's management console. See {@link evum_mcons}.
+-spec system(vm(), unicode:chardata()) -> {ok, binary()} | error().
+system(Vm, Command) ->
+    case chardata(Command, 500) of
+        {ok, Bytes} -> system_line(Vm, Bytes, binary:match(Bytes, [<<"\n">>, <<"\r">>, <<0>>]));
+        {error, _} = Error -> Error
+    end.
+
+system_line(Vm, Bytes, nomatch) -> call(Vm, {system, Bytes}, ?CALL_MS);
+system_line(_Vm, Bytes, _) -> {error, {bad_text, Bytes}}.
+
+%% @doc Any error of evum's, or exit reason of a machine, in a sentence with the remedy.
+-spec format_error(term()) -> string().
+format_error(Reason) -> evum_error:format(Reason).
+
+call(Vm, Request, Ms) -> with(Vm, fun(Pid) -> evum_vm:call(Pid, Request, Ms) end).
+
+with(Pid, Fun) when is_pid(Pid) -> Fun(Pid);
+with(Label, Fun) when is_atom(Label) ->
+    case is_machine(whereis(Label)) of
+        {true, Pid} -> Fun(Pid);
+        false -> {error, noproc}
+    end;
+with(_Vm, _Fun) -> {error, noproc}.
+
+%% A label may be the name of any process: only a machine is spoken to.
+is_machine(Pid) when is_pid(Pid) ->
+    case whereis(evum_machines) =/= undefined andalso lists:member(Pid, pg:get_local_members(evum_machines, machines)) of
+        true -> {true, Pid};
+        false -> false
+    end;
+is_machine(_) -> false.

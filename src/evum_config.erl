@@ -1,0 +1,124 @@
+%% SPDX-License-Identifier: Apache-2.0
+%% From options and an image to what a machine is started with
+%%
+%% Runs in the caller: whatever can be known to be wrong is said before a
+%% process exists.
+-module(evum_config).
+
+-export([machine/2, kernel/0, kernel_check/1, initramfs/0]).
+
+-define(KERNEL, "/usr/bin/linux.uml").
+-define(MEM, 64).
+%% e_ident of a 64-bit little-endian ELF file
+-define(ELF64, 16#7f, "ELF", 2, 1).
+-define(EM_X86_64, 62).
+
+%% @doc Checks options and files.
+-spec machine(evum_opts:kind(), term()) -> {ok, evum_vm:machine()} | {error, term()}.
+machine(Kind, Opts) ->
+    maybe_all([
+        fun(_) -> started() end,
+        fun(_) -> evum_opts:machine(Kind, Opts) end,
+        fun(O) -> with_dist(O) end,
+        fun({O, Dist}) -> launch(O, Dist) end
+    ]).
+
+maybe_all(Steps) -> maybe_all(Steps, undefined).
+
+maybe_all([], Value) -> {ok, Value};
+maybe_all([Step | Rest], Value) ->
+    case Step(Value) of
+        {ok, Next} -> maybe_all(Rest, Next);
+        {error, _} = Error -> Error
+    end.
+
+started() ->
+    case whereis(evum_vm_sup) of
+        undefined -> {error, not_started};
+        Pid -> {ok, Pid}
+    end.
+
+with_dist(#{dist := Name} = Opts) ->
+    case evm_cfg:dist(Name) of
+        {ok, Dist} -> {ok, {Opts, Dist}};
+        {error, _} = Error -> Error
+    end.
+
+launch(Opts, Dist) ->
+    Kernel = maps:get(kernel, Opts, maps:get(kernel, Dist, kernel())),
+    maybe_all([
+        fun(_) -> kernel_check(Kernel) end,
+        fun(_) -> evum_port:program() end,
+        fun(_) -> initramfs() end,
+        fun(Initramfs) -> root(Dist, #{kernel => bytes(Kernel), initramfs => bytes(Initramfs)}) end,
+        fun(Config) -> {ok, machine(Opts, Dist, Config)} end
+    ]).
+
+machine(#{console := Console, owner := Owner, cpu := Cpu, verbose := Verbose, args := Args} = Opts, Dist, Config) ->
+    Mem = maps:get(mem, Opts, maps:get(mem, Dist, ?MEM)),
+    (maps:with([label, dist, console, life, wait_boot, on_reboot], Opts))#{
+        owner => case Owner of caller -> self(); _ -> Owner end,
+        mem => Mem,
+        supervised => false,
+        config => Config#{
+            mem => Mem,
+            args => maps:get(args, Dist, []) ++ Args,
+            cpu => cpu(Cpu),
+            verbose => Verbose,
+            copy_log => Console =/= none andalso not Verbose
+        }
+    }.
+
+%% Machines go round the CPUs, the whole of each on one.
+cpu(spread) -> {spread, evum_app:next_cpu()};
+cpu(any) -> any;
+cpu(N) -> {number, N}.
+
+root(#{root := initramfs}, Config) -> {ok, Config#{root => initramfs}};
+root(#{root := host} = Dist, Config) ->
+    Binds = [B || B <- maps:get(binds, Dist, []), filelib:is_dir(B)],
+    {ok, Config#{root => host, binds => Binds}};
+root(#{root := disk, file := File, access := Access}, Config) ->
+    Mode = case Access of rw -> rw; overlay -> ro end,
+    case readable(File) of
+        ok -> {ok, Config#{root => disk, disks => [{bytes(File), Mode}]}};
+        {error, Reason} -> {error, {bad_image, File, Reason}}
+    end.
+
+readable(File) ->
+    case file:open(File, [read, raw]) of
+        {ok, Fd} -> file:close(Fd);
+        {error, _} = Error -> Error
+    end.
+
+%% @doc The kernel that is used where none is named.
+-spec kernel() -> file:filename().
+kernel() -> application:get_env(evum, kernel, ?KERNEL).
+
+%% @doc Is the file there and a program for this machine? Whether it is a UML
+%% kernel the port program finds out.
+-spec kernel_check(file:filename()) ->
+    {ok, file:filename()} | {error, {no_kernel | bad_kernel, file:filename(), term()}}.
+kernel_check(File) ->
+    case filelib:is_dir(File) orelse file:open(File, [read, raw, binary]) of
+        true -> {error, {bad_kernel, File, eisdir}};
+        {error, Reason} -> {error, {no_kernel, File, Reason}};
+        {ok, Fd} ->
+            Head = file:read(Fd, 20),
+            ok = file:close(Fd),
+            kernel_head(Head, File)
+    end.
+
+kernel_head({ok, <<?ELF64, _:12/binary, ?EM_X86_64:16/little>>}, File) -> {ok, File};
+kernel_head(_, File) -> {error, {bad_kernel, File, enoexec}}.
+
+%% @doc The initramfs that every machine boots through.
+-spec initramfs() -> {ok, file:filename()} | {error, {not_built, file:filename()}}.
+initramfs() ->
+    File = filename:join(evm_cfg:priv_dir(), "initramfs.cpio"),
+    case filelib:is_regular(File) of
+        true -> {ok, File};
+        false -> {error, {not_built, File}}
+    end.
+
+bytes(Path) -> unicode:characters_to_binary(Path).

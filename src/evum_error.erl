@@ -1,0 +1,113 @@
+%% SPDX-License-Identifier: Apache-2.0
+%% Every error and exit reason in a sentence, with the remedy where there is one
+-module(evum_error).
+
+-export([format/1]).
+
+%% @doc A sentence, without a full stop or newline at its end.
+-spec format(term()) -> string().
+format(Reason) ->
+    try
+        unicode:characters_to_list(sentence(Reason))
+    catch
+        %% a reason that only looks like one of ours
+        _:_ -> show(Reason)
+    end.
+
+show(Term) -> lists:flatten(io_lib:format("~0tP", [Term, 30])).
+
+f(Format, Args) -> io_lib:format(Format, Args).
+
+sentence({error, Reason}) -> sentence(Reason);
+%% options and configuration
+sentence({bad_option, Key}) -> option(Key);
+sentence({label_in_use, Label}) -> f("the label ~ts is in use: another machine or process is registered under it", [Label]);
+sentence({unknown_dist, Dist}) -> f("there is no dist ~ts; evm:dists() lists them, and ~~/.config/evum/evm.cfg adds to them", [Dist]);
+sentence({bad_config, File, 0, What}) -> f("~ts: ~ts", [File, config(What)]);
+sentence({bad_config, File, Line, What}) -> f("~ts:~b: ~ts", [File, Line, config(What)]);
+sentence({no_kernel, File, enoent}) -> f("there is no kernel ~ts: apt-get install user-mode-linux", [File]);
+sentence({no_kernel, File, Why}) -> f("the kernel ~ts can't be read: ~ts", [File, posix(Why)]);
+sentence({bad_kernel, File, _}) -> f("~ts is no User Mode Linux kernel for x86-64; Debian's is /usr/bin/linux.uml", [File]);
+sentence({bad_image, File, Why}) -> f("the image ~ts can't be read: ~ts", [File, posix(Why)]);
+sentence({not_built, File}) -> f("~ts is missing: run ./evum build", [File]);
+sentence(not_started) -> "evum isn't started: application:ensure_all_started(evum)";
+sentence({no_confinement, Text}) -> f("this host can't confine a machine that sees its files: ~ts (see ./evum doctor)", [Text]);
+%% commands
+sentence({bad_command, _}) -> "a command is a non-empty string or binary for /bin/sh -c, or a list [Program | Args] of them";
+sentence({bad_text, _}) -> "the text isn't a string or binary of one line";
+sentence({too_long, Max}) -> f("it is longer than ~b bytes", [Max]);
+sentence({bad_regexp, _, Why, At}) -> f("the regular expression is wrong at ~b: ~ts", [At, Why]);
+sentence({bad_signal, Signal}) -> f("~tp is no signal: a name such as term, or a number", [Signal]);
+sentence({max_output, _}) -> "the program printed more than max_output bytes and was killed";
+sentence({refused, Text}) -> f("the guest's kernel refused: ~ts", [Text]);
+sentence({mem_range, Min, Max}) -> f("memory must be between ~b and ~b MiB, what the machine was started with", [Min, Max]);
+sentence(agent_restarted) -> "the guest's agent was killed and restarted, and its programs with it";
+sentence(paused) -> "the machine is paused: evum:resume/1";
+sentence(not_owner) -> "only the machine's owner can give it away";
+sentence({busy, N}) -> f("~b bytes were taken; more when stdin_ready comes", [N]);
+%% waiting
+sentence({timeout, #{stdout := _, stderr := _}}) -> "the program didn't end in time and was killed";
+sentence({timeout, up, Stage}) -> f("the machine wasn't up in time: it is in stage ~ts", [stage(Stage)]);
+sentence({timeout, console_input, N}) -> f("the guest didn't read its console: ~b bytes were handed over", [N]);
+sentence({timeout, {text, Re}, _}) -> f("the console didn't show ~ts in time", [Re]);
+sentence({timeout, What, unresponsive}) -> f("the machine's process didn't answer in time (~tp)", [What]);
+sentence({timeout, What, Stage}) -> f("~tp took too long, in stage ~ts", [What, stage(Stage)]);
+%% how machines and programs end
+sentence(noproc) -> "there is no such machine; evm:list() lists them";
+sentence({vm_down, Reason}) -> ["the machine is down: ", sentence(Reason)];
+sentence({boot_failed, Stage, []}) -> f("the boot failed in stage ~ts", [stage(Stage)]);
+sentence({boot_failed, Stage, Lines}) -> f("the boot failed in stage ~ts: ~ts", [stage(Stage), lists:last(Lines)]);
+sentence(normal) -> "it was stopped";
+sentence(shutdown) -> "it was shut down";
+sentence({shutdown, halted}) -> "the guest halted";
+sentence({shutdown, rebooted}) -> "the guest rebooted";
+sentence({shutdown, rebooting_too_often}) -> "the guest rebooted 10 times within a minute and was stopped";
+sentence({shutdown, {life, _}}) -> "the process whose life it shared ended";
+sentence(crashed) -> "its power was cut";
+sentence({panic, Text}) -> f("the guest's kernel panicked: ~ts", [string:trim(Text)]);
+sentence({signal, Signal}) -> f("it was killed by signal ~tp", [Signal]);
+sentence({exit_status, Status}) -> f("it ended with status ~b", [Status]);
+sentence(port_died) -> "its port program died";
+sentence(Reason) when is_atom(Reason) -> posix(Reason);
+sentence(Reason) -> show(Reason).
+
+posix(Reason) when is_atom(Reason) ->
+    case file:format_error(Reason) of
+        "unknown POSIX error" ++ _ -> atom_to_list(Reason);
+        Text -> Text
+    end;
+posix(Reason) -> show(Reason).
+
+stage(spawn) -> "spawn (making the jail and starting the kernel)";
+stage(kernel) -> "kernel (the kernel starts)";
+stage(init) -> "init (the initramfs starts)";
+stage(root) -> "root (mounting the root file system)";
+stage(agent) -> "agent (the guest's init and agent start)";
+stage(Stage) -> f("~tp", [Stage]).
+
+option(label) -> "label must be an atom that is a host name: letters, digits and inner hyphens, at most 63";
+option(dist) -> "dist must be an atom, the name of an image: evm:dists()";
+option(net) -> "net must be false: this version has no networks";
+option(mem) -> "mem must be a number of MiB, 32 or more";
+option(kernel) -> "kernel must be the name of a file";
+option(args) -> "args must be a list of kernel arguments, 3000 bytes at most";
+option(cpu) -> "cpu must be any or the number of a CPU";
+option(console) -> "console must be line, tagged or none";
+option(owner) -> "owner must be a process or none";
+option(life) -> "life must be a process";
+option(Key) when Key =:= wait_boot; Key =:= timeout -> f("~ts must be a positive number of ms (or, at a start, wait_boot false)", [Key]);
+option(on_reboot) -> "on_reboot must be reboot or stop";
+option(verbose) -> "verbose must be true or false";
+option(max_output) -> "max_output must be a positive number of bytes";
+option(env) -> "env must be a list or map of names and values";
+option(cd) -> "cd must be a directory's name";
+option(user) -> "user must be a user's name or number in the guest";
+option(Key) -> f("there is no option ~tp, or it can't have that value", [Key]).
+
+config(too_big) -> "the file is larger than a megabyte";
+config(not_utf8) -> "the text isn't UTF-8";
+config({syntax, Text}) -> Text;
+config({unknown_key, Key}) -> f("unknown key ~tp", [Key]);
+config({bad_value, Key}) -> f("bad value of ~tp", [Key]);
+config({incomplete, Name}) -> f("~tp needs either {file, Path} or {root, initramfs | host}", [Name]);
+config(Posix) -> posix(Posix).

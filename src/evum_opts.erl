@@ -1,0 +1,209 @@
+%% SPDX-License-Identifier: Apache-2.0
+%% Checks options, key by key, before anything starts; pure
+-module(evum_opts).
+
+-export([machine/2, value/2, text/1, program/2, hostname/1]).
+-export_type([kind/0, machine/0, program/0]).
+
+-type kind() :: create | start | start_link.
+-type machine() :: #{
+    label := atom(),
+    dist := atom(),
+    net := false,
+    args := [binary()],
+    cpu := spread | any | non_neg_integer(),
+    console := evum_console:mode(),
+    owner := caller | none | pid(),
+    life := none | pid(),
+    wait_boot := false | pos_integer(),
+    on_reboot := reboot | stop,
+    verbose := boolean(),
+    mem => pos_integer(),
+    kernel => file:filename()
+}.
+-type program() :: #{
+    argv := [binary()],
+    env := [binary()],
+    timeout := pos_integer(),
+    max_output := pos_integer(),
+    cwd => binary(),
+    user => binary()
+}.
+
+-define(MEM_MIN, 32).
+-define(MEM_MAX, 1048576).
+-define(ARGS_MAX, 3000).
+-define(WAIT_MAX, 3600000).
+%% an argument list must fit in one control frame, with room for the rest
+-define(ARGV_MAX, 131072).
+
+%% @doc Checks a machine's options. `label' is `undefined' and `mem' and
+%% `kernel' are missing where they weren't given.
+-spec machine(kind(), term()) -> {ok, machine()} | {error, {bad_option, term()}}.
+machine(Kind, Opts) -> check(Opts, fun machine_value/2, defaults(Kind)).
+
+defaults(create) ->
+    #{
+        label => undefined, dist => busybox, net => false, args => [], cpu => spread,
+        console => line, owner => caller, life => none, wait_boot => 30000,
+        on_reboot => reboot, verbose => false
+    };
+defaults(start) ->
+    (defaults(create))#{dist => host};
+defaults(start_link) ->
+    (defaults(create))#{console => none, owner => none, wait_boot => false}.
+
+machine_value(timeout, Value) -> rename(wait_boot, value(wait_boot, Value));
+machine_value(Key, Value) -> rename(Key, value(Key, Value)).
+
+rename(Key, {ok, Value}) -> {ok, Key, Value};
+rename(_Key, error) -> error.
+
+check(Opts, Check, Defaults) when is_map(Opts) ->
+    check_all(maps:to_list(Opts), Check, Defaults);
+check(Opts, Check, Defaults) when is_list(Opts) ->
+    try lists:reverse(Opts) of
+        Reversed -> check_all(Reversed, Check, Defaults)
+    catch
+        error:_ -> {error, {bad_option, Opts}}
+    end;
+check(Opts, _Check, _Defaults) -> {error, {bad_option, Opts}}.
+
+%% From the last to the first: of a key that is given twice the first counts, as in a proplist.
+check_all([], _Check, Acc) -> {ok, Acc};
+check_all([Key | Rest], Check, Acc) when is_atom(Key) -> check_all([{Key, true} | Rest], Check, Acc);
+check_all([{Key, Value} | Rest], Check, Acc) ->
+    case Check(Key, Value) of
+        {ok, Name, Checked} -> check_all(Rest, Check, Acc#{Name => Checked});
+        error -> {error, {bad_option, Key}}
+    end;
+check_all([Other | _], _Check, _Acc) -> {error, {bad_option, Other}}.
+
+%% @doc Checks one option of a machine; unknown keys are errors too.
+-spec value(Key :: term(), Value :: term()) -> {ok, term()} | error.
+value(label, Label) when is_atom(Label), Label =/= undefined ->
+    accept(hostname(atom_to_binary(Label)), Label);
+value(dist, Dist) when is_atom(Dist) -> {ok, Dist};
+value(net, false) -> {ok, false};
+value(mem, Mem) when is_integer(Mem), Mem >= ?MEM_MIN, Mem =< ?MEM_MAX -> {ok, Mem};
+value(kernel, File) -> file_name(text(File));
+value(args, Args) when is_list(Args) -> arguments(Args);
+value(cpu, any) -> {ok, any};
+value(cpu, N) when is_integer(N), N >= 0, N < 4096 -> {ok, N};
+value(console, Mode) when Mode =:= line; Mode =:= tagged; Mode =:= none -> {ok, Mode};
+value(owner, Owner) when is_pid(Owner); Owner =:= none -> {ok, Owner};
+value(life, Pid) when is_pid(Pid) -> {ok, Pid};
+value(wait_boot, false) -> {ok, false};
+value(wait_boot, Ms) when is_integer(Ms), Ms > 0, Ms =< ?WAIT_MAX -> {ok, Ms};
+value(on_reboot, Do) when Do =:= reboot; Do =:= stop -> {ok, Do};
+value(verbose, Verbose) when is_boolean(Verbose) -> {ok, Verbose};
+value(_Key, _Value) -> error.
+
+accept(true, Value) -> {ok, Value};
+accept(false, _Value) -> error.
+
+file_name({ok, <<_:8, _/binary>> = Path}) -> {ok, filename:absname(unicode:characters_to_list(Path))};
+file_name(_) -> error.
+
+arguments(Args) ->
+    try
+        Texts = [kernel_argument(A) || A <- Args],
+        accept(iolist_size(lists:join($\s, Texts)) =< ?ARGS_MAX, Texts)
+    catch
+        error:_ -> error
+    end.
+
+%% Words of the kernel's command line: quotes may hold spaces, nothing holds a line's end.
+kernel_argument(Arg) ->
+    {ok, <<_:8, _/binary>> = Text} = text(Arg),
+    nomatch = binary:match(Text, [<<"\n">>, <<"\r">>]),
+    Text.
+
+%% @doc Is it a host name by RFC 1123: letters, digits and inner hyphens, 63 at most?
+-spec hostname(binary()) -> boolean().
+hostname(Name) when byte_size(Name) > 0, byte_size(Name) =< 63 ->
+    Inner = << <<C>> || <<C>> <= Name, not letter_digit(C) >>,
+    letter_digit(binary:first(Name)) andalso letter_digit(binary:last(Name)) andalso
+        Inner =:= binary:copy(<<"-">>, byte_size(Inner));
+hostname(_) -> false.
+
+letter_digit(C) ->
+    (C >= $a andalso C =< $z) orelse (C >= $A andalso C =< $Z) orelse (C >= $0 andalso C =< $9).
+
+%% @doc A string or binary as bytes (a string's characters in UTF-8), without NUL.
+-spec text(term()) -> {ok, binary()} | error.
+text(Text) when is_binary(Text) -> no_nul(Text);
+text(Text) when is_list(Text) ->
+    case lists:all(fun is_integer/1, Text) of
+        true -> no_nul(unicode:characters_to_binary(Text));
+        false -> error
+    end;
+text(_) -> error.
+
+no_nul(Bytes) when is_binary(Bytes) ->
+    accept(binary:match(Bytes, <<0>>) =:= nomatch, Bytes);
+no_nul(_) -> error.
+
+%% @doc Checks a command for a guest and its options. A string or binary is
+%% run by `/bin/sh -c', a list of them as it is.
+-spec program(Cmd :: term(), Opts :: term()) ->
+    {ok, program()} | {error, {bad_command, term()} | e2big | {bad_option, term()}}.
+program(Cmd, Opts) ->
+    case argv(Cmd) of
+        {ok, Argv} -> program_options(Argv, Opts);
+        error -> {error, {bad_command, Cmd}}
+    end.
+
+argv(Cmd) when Cmd =:= []; Cmd =:= <<>> -> error;
+argv([First | _] = Cmd) when not is_integer(First) ->
+    try [text(Arg) || Arg <- Cmd] of
+        Texts -> program_argv([T || {ok, T} <- Texts], length(Cmd))
+    catch
+        error:_ -> error
+    end;
+argv(Cmd) ->
+    try text(Cmd) of
+        {ok, Text} -> {ok, [<<"/bin/sh">>, <<"-c">>, Text]};
+        error -> error
+    catch
+        error:_ -> error
+    end.
+
+program_argv([<<_:8, _/binary>> | _] = Argv, Length) when length(Argv) =:= Length -> {ok, Argv};
+program_argv(_, _) -> error.
+
+program_options(Argv, Opts) ->
+    Defaults = #{argv => Argv, env => [], timeout => 60000, max_output => 16777216},
+    case check(Opts, fun program_value/2, Defaults) of
+        {ok, #{env := Env} = Program} ->
+            case iolist_size([Argv | Env]) + 16 * length(Argv ++ Env) =< ?ARGV_MAX of
+                true -> {ok, Program};
+                false -> {error, e2big}
+            end;
+        {error, _} = Error -> Error
+    end.
+
+program_value(timeout, Ms) when is_integer(Ms), Ms > 0, Ms < 16#100000000 -> {ok, timeout, Ms};
+program_value(max_output, N) when is_integer(N), N > 0 -> {ok, max_output, N};
+program_value(env, Env) when is_map(Env) -> program_value(env, maps:to_list(Env));
+program_value(env, Env) when is_list(Env) -> environment(Env);
+program_value(cd, Dir) -> rename(cwd, non_empty(text(Dir)));
+program_value(user, User) when is_integer(User), User >= 0 -> {ok, user, integer_to_binary(User)};
+program_value(user, User) -> rename(user, non_empty(text(User)));
+program_value(_Key, _Value) -> error.
+
+non_empty({ok, <<>>}) -> error;
+non_empty(Text) -> Text.
+
+environment(Env) ->
+    try
+        {ok, env, [variable(V) || V <- Env]}
+    catch
+        error:_ -> error
+    end.
+
+variable({Name, Value}) ->
+    {ok, <<_:8, _/binary>> = N} = text(Name),
+    nomatch = binary:match(N, <<"=">>),
+    {ok, V} = text(Value),
+    <<N/binary, $=, V/binary>>.

@@ -1,0 +1,86 @@
+%% SPDX-License-Identifier: Apache-2.0
+%% Opens, commands and ends the port program
+%%
+%% command/2 never suspends the caller: one port that doesn't read must not
+%% freeze its machine's process, and with it every other machine's network.
+-module(evum_port).
+
+-export([program/0, open/0, command/2, close/2]).
+
+%% Enough for a window of each direction and then some.
+-define(BUSY, {524288, 1048576}).
+-define(GONE_MS, 1000).
+
+%% @doc Where the port program is.
+-spec program() -> {ok, file:filename()} | {error, {not_built, file:filename()}}.
+program() ->
+    File = filename:join(evm_cfg:priv_dir(), "evum_port"),
+    case filelib:is_regular(File) of
+        true -> {ok, File};
+        false -> {error, {not_built, File}}
+    end.
+
+%% @doc Starts the port program; the caller owns the port and is sent
+%% `{Port, {data, Frame}}' and, once it has ended, `{Port, {exit_status, N}}'.
+-spec open() -> {ok, port(), OsPid :: pos_integer()} | {error, term()}.
+open() ->
+    case program() of
+        {ok, File} -> open(File);
+        {error, _} = Error -> Error
+    end.
+
+open(File) ->
+    try
+        Port = open_port({spawn_executable, File}, [
+            {packet, 4}, nouse_stdio, binary, exit_status, {args, []}, {busy_limits_port, ?BUSY}
+        ]),
+        case erlang:port_info(Port, os_pid) of
+            {os_pid, OsPid} -> {ok, Port, OsPid};
+            undefined -> {error, port_died}
+        end
+    catch
+        error:Reason -> {error, Reason}
+    end.
+
+%% @doc Sends one frame; any process may. `busy': nothing was sent, try later.
+-spec command(port(), iodata()) -> ok | busy | closed.
+command(Port, Frame) ->
+    try erlang:port_command(Port, Frame, [nosuspend]) of
+        true -> ok;
+        false -> busy
+    catch
+        error:badarg -> closed
+    end.
+
+%% @doc Ends a port program that doesn't end by itself: end of file, then
+%% SIGKILL. Returns once it is gone, within about a second.
+-spec close(port(), OsPid :: pos_integer()) -> ok.
+close(Port, OsPid) ->
+    try
+        true = port_close(Port),
+        ok
+    catch
+        error:badarg -> ok
+    end,
+    gone(OsPid, ?GONE_MS).
+
+%% A program that was closed can't be awaited: the BEAM tells nobody of its end.
+gone(OsPid, Left) when Left > 0 ->
+    case running(OsPid) of
+        true ->
+            receive after 10 -> ok end,
+            gone(OsPid, Left - 10);
+        false ->
+            ok
+    end;
+gone(OsPid, _Left) ->
+    _ = os:cmd("kill -KILL " ++ integer_to_list(OsPid)),
+    ok.
+
+%% The name tells our child from a stranger that got its number later.
+running(OsPid) ->
+    case file:read_file(["/proc/", integer_to_list(OsPid), "/stat"]) of
+        {ok, Stat} -> binary:match(Stat, [<<"(evum_port) Z">>, <<"(evum_port) X">>]) =:= nomatch
+            andalso binary:match(Stat, <<"(evum_port) ">>) =/= nomatch;
+        {error, _} -> false
+    end.

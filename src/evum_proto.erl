@@ -1,0 +1,88 @@
+%% SPDX-License-Identifier: Apache-2.0
+%% Codec of the wire to the port program; pure
+%%
+%% What goes out is made by one function a channel; what comes in is decoded
+%% by decode/1, which answers {error, _} to anything that isn't in the list:
+%% the port program is ours, so that is our bug and the machine's end.
+-module(evum_proto).
+
+-include("evum_proto_gen.hrl").
+
+-export([version/0, bulk_max/0, message_window/0, console_in_window/0]).
+-export([call/3, console/1, credit/3, stream/3, decode/1]).
+-export_type([message/0, props/0, outcome/0]).
+
+-type seq() :: non_neg_integer().
+-type outcome() :: ok | {ok, term()} | {error, term()}.
+-type props() :: #{atom() => term()}.
+-type message() ::
+    {reply, seq(), outcome()}
+    | {event, proto_event(), props()}
+    | {console, binary()}
+    | {frames, binary()}
+    | {credit, Id :: non_neg_integer(), Fd :: byte(), Bytes :: non_neg_integer()}
+    | {stream, Id :: non_neg_integer(), Fd :: byte(), binary()}.
+
+%% @doc The version of the wire that this side speaks.
+-spec version() -> pos_integer().
+version() -> ?PROTO_VERSION.
+
+%% @doc Bytes of bulk that one frame carries at most.
+-spec bulk_max() -> pos_integer().
+bulk_max() -> ?BULK_MAX.
+
+%% @doc Events `message' that may be unacknowledged.
+-spec message_window() -> pos_integer().
+message_window() -> ?MESSAGE_WINDOW.
+
+%% @doc Bytes of console input that may be typed before the port grants more.
+-spec console_in_window() -> pos_integer().
+console_in_window() -> ?CONSOLE_IN_WINDOW.
+
+%% @doc A control call. `Args' always goes out as a list of terms, never as
+%% the string that the external format would make of small integers.
+-spec call(seq(), proto_call(), [term()]) -> iodata().
+call(Seq, Op, Args) ->
+    [<<?CH_CONTROL, 131, 104, 4>>, ext(call), ext(Seq), ext(Op) | ext_list(Args)].
+
+ext_list([]) -> [106];
+ext_list(Args) -> [<<108, (length(Args)):32>>, [ext(A) || A <- Args], 106].
+
+ext(Term) ->
+    <<131, Bytes/binary>> = term_to_binary(Term),
+    Bytes.
+
+%% @doc Bytes typed on the console, at most {@link bulk_max/0}.
+-spec console(iodata()) -> iodata().
+console(Bytes) -> [?CH_CONSOLE, Bytes].
+
+%% @doc `N' bytes (or messages) more for stream `Fd' of `Id'; `Id' 0 is the machine.
+-spec credit(non_neg_integer(), byte(), non_neg_integer()) -> binary().
+credit(Id, Fd, N) -> <<?CH_CREDIT, Id:32, Fd, N:32>>.
+
+%% @doc Bytes for stream `Fd' of program `Id'; none is end of file.
+-spec stream(non_neg_integer(), byte(), iodata()) -> iodata().
+stream(Id, Fd, Bytes) -> [<<?CH_STREAM, Id:32, Fd>>, Bytes].
+
+%% @doc Takes a frame from the port apart.
+-spec decode(binary()) -> message() | {error, {bad_frame, term()}}.
+decode(<<?CH_CONSOLE, Bytes/binary>>) -> {console, Bytes};
+decode(<<?CH_STREAM, Id:32, Fd, Bytes/binary>>) when Fd =:= 1; Fd =:= 2 -> {stream, Id, Fd, Bytes};
+decode(<<?CH_CREDIT, Id:32, Fd, N:32>>) -> {credit, Id, Fd, N};
+decode(<<?CH_FRAMES, Batch/binary>>) -> {frames, Batch};
+decode(<<?CH_CONTROL, Bytes/binary>>) ->
+    try binary_to_term(Bytes) of
+        Term -> control(Term)
+    catch
+        error:badarg -> {error, {bad_frame, control}}
+    end;
+decode(Frame) -> {error, {bad_frame, binary:part(Frame, 0, min(byte_size(Frame), 16))}}.
+
+control({reply, Seq, ok}) when is_integer(Seq) -> {reply, Seq, ok};
+control({reply, Seq, {ok, Term}}) when is_integer(Seq) -> {reply, Seq, {ok, Term}};
+control({reply, Seq, {error, Reason}}) when is_integer(Seq) -> {reply, Seq, {error, Reason}};
+control({event, Name, Props}) when is_map(Props) -> event(lists:member(Name, ?PROTO_EVENTS), Name, Props);
+control(Term) -> {error, {bad_frame, Term}}.
+
+event(true, Name, Props) -> {event, Name, Props};
+event(false, Name, _Props) -> {error, {bad_frame, Name}}.

@@ -1,0 +1,18 @@
+%% SPDX-License-Identifier: Apache-2.0
+%% The application's top supervisor
+-module(evum_sup).
+-behaviour(supervisor).
+
+-export([start_link/0, init/1]).
+
+-spec start_link() -> supervisor:startlink_ret().
+start_link() -> supervisor:start_link({local, ?MODULE}, ?MODULE, []).
+
+%% @private one_for_one: machines don't depend on the list of them, nor on each other.
+-spec init([]) -> {ok, {supervisor:sup_flags(), [supervisor:child_spec()]}}.
+init([]) ->
+    Children = [
+        #{id => groups, start => {pg, start_link, [evum_machines]}},
+        #{id => evum_vm_sup, start => {evum_vm_sup, start_link, []}, type => supervisor, shutdown => infinity}
+    ],
+    {ok, {#{strategy => one_for_one, intensity => 5, period => 60}, Children}}.

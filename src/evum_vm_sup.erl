@@ -1,0 +1,63 @@
+%% SPDX-License-Identifier: Apache-2.0
+%% Supervises the machines of evm:create/1 and evum:start/1
+-module(evum_vm_sup).
+-behaviour(supervisor).
+
+-export([start_link/0, create/2, init/1, shutdown/0]).
+
+%% Longer than the sum of a machine's stop ladder.
+-define(SHUTDOWN_MS, 15000).
+%% What a failed boot may take to be cleaned up.
+-define(CLEAN_MS, 10000).
+
+-spec start_link() -> supervisor:startlink_ret().
+start_link() -> supervisor:start_link({local, ?MODULE}, ?MODULE, []).
+
+%% @private simple_one_for_one, temporary: a machine is started by who wants
+%% it, and one that ended stays ended: its owner was told and knows better.
+-spec init([]) -> {ok, {supervisor:sup_flags(), [supervisor:child_spec()]}}.
+init([]) ->
+    Machine = #{
+        id => machine, start => {evum_vm, start_link, []}, restart => temporary,
+        shutdown => ?SHUTDOWN_MS, modules => [evum_vm]
+    },
+    {ok, {#{strategy => simple_one_for_one, intensity => 0, period => 1}, [Machine]}}.
+
+%% @doc How long a supervisor should let a machine shut down, in ms.
+-spec shutdown() -> pos_integer().
+shutdown() -> ?SHUTDOWN_MS.
+
+%% @doc Starts a machine and, but for `wait_boot' false, waits until it is up.
+-spec create(evum_opts:kind(), term()) -> {ok, pid()} | {error, term()}.
+create(Kind, Opts) ->
+    case evum_config:machine(Kind, Opts) of
+        {ok, Machine} -> created(supervisor:start_child(?MODULE, [Machine#{supervised => true}]), Machine);
+        {error, _} = Error -> Error
+    end.
+
+created({ok, Vm}, #{wait_boot := false}) when is_pid(Vm) -> {ok, Vm};
+created({ok, Vm}, #{wait_boot := Ms} = Machine) when is_pid(Vm) -> await_up(Vm, Ms, Machine);
+created({ok, undefined}, #{label := Label}) -> {error, {label_in_use, Label}};
+created({error, Reason}, _Machine) -> {error, Reason}.
+
+%% The error is returned once the machine is gone: its label is free then.
+await_up(Vm, Ms, Machine) ->
+    Monitor = monitor(process, Vm),
+    case evum_vm:call(Vm, await_up, Ms + ?CLEAN_MS) of
+        ok ->
+            true = demonitor(Monitor, [flush]),
+            {ok, Vm};
+        {error, Reason} ->
+            receive
+                {'DOWN', Monitor, process, _, End} -> {error, why(Reason, End, Machine)}
+            after ?CLEAN_MS ->
+                exit(Vm, kill),
+                {error, Reason}
+            end
+    end.
+
+why({vm_down, {boot_failed, Stage, [Text | _]}}, _End, #{dist := host}) when Stage =:= namespaces; Stage =:= mounts ->
+    {no_confinement, Text};
+why({vm_down, Reason}, _End, _Machine) -> Reason;
+why(noproc, End, _Machine) -> End;
+why(Reason, _End, _Machine) -> Reason.

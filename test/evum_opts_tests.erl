@@ -1,0 +1,69 @@
+%% SPDX-License-Identifier: Apache-2.0
+%% Claims about the checking of options
+-module(evum_opts_tests).
+-include_lib("eunit/include/eunit.hrl").
+
+machine(Opts) -> evum_opts:machine(create, Opts).
+
+nothing_given_is_the_default_machine_test() ->
+    ?assertMatch({ok, #{label := undefined, dist := busybox, console := line, wait_boot := 30000,
+                        owner := caller, on_reboot := reboot}}, machine([])),
+    ?assertEqual(machine([]), machine(#{})).
+
+a_linked_machine_boots_alone_and_silently_test() ->
+    ?assertMatch({ok, #{owner := none, console := none, wait_boot := false}}, evum_opts:machine(start_link, [])).
+
+evum_start_is_the_host_dist_test() ->
+    ?assertMatch({ok, #{dist := host}}, evum_opts:machine(start, [])).
+
+proplists_and_maps_say_the_same_test() ->
+    ?assertEqual(machine([{label, a}, {mem, 64}, verbose]), machine(#{label => a, mem => 64, verbose => true})).
+
+the_first_of_two_counts_test() ->
+    ?assertMatch({ok, #{mem := 64}}, machine([{mem, 64}, {mem, 128}])).
+
+timeout_is_wait_boot_test() ->
+    ?assertMatch({ok, #{wait_boot := 17}}, machine([{timeout, 17}])),
+    ?assertMatch({ok, #{wait_boot := false}}, machine([{wait_boot, false}])).
+
+a_wrong_value_names_its_key_test_() ->
+    [?_assertEqual({error, {bad_option, Key}}, machine([{label, good}, {Key, Value}]))
+     || {Key, Values} <- [
+            {dist, ["busybox", 1]}, {net, [true, home]}, {mem, [31, 0, -1, 64.0, "64", 1048577]},
+            {kernel, ["", foo, [0], <<"a", 0>>]}, {args, [foo, "quiet", [foo], [""], ["a\nb"], [lists:duplicate(3001, $x)], [x | y]]},
+            {cpu, [-1, all, 4096]}, {console, [lines, true]}, {owner, [self, undefined]}, {life, [none, x]},
+            {wait_boot, [0, -1, true, infinity, 3600001]}, {timeout, [0]}, {on_reboot, [true]}, {verbose, [1]},
+            {nonsense, [1]}, {"label", [a]}
+        ],
+        Value <- Values].
+
+a_label_is_a_host_name_test_() ->
+    [?_assertEqual({error, {bad_option, label}}, machine([{label, L}]))
+     || L <- ["test1", <<"test1">>, undefined, '', 'a_b', 'a.b', '-a', 'a-', 'a b', 'ä', list_to_atom(lists:duplicate(64, $a))]] ++
+    [?_assertMatch({ok, #{label := L}}, machine([{label, L}]))
+     || L <- [test1, 'a-b', 'T1', '1', list_to_atom(lists:duplicate(63, $a))]].
+
+what_is_no_option_list_is_refused_test_() ->
+    [?_assertMatch({error, {bad_option, _}}, machine(O)) || O <- [foo, "foo", [{a, b, c}], [{label, a} | b], 7, {label, a}]].
+
+a_string_is_for_the_shell_and_a_list_is_not_test_() ->
+    Sh = fun(C) -> [<<"/bin/sh">>, <<"-c">>, C] end,
+    [?_assertMatch({ok, #{argv := Argv}}, evum_opts:program(Cmd, []))
+     || {Cmd, Argv} <- [
+            {"ls -l", Sh(<<"ls -l">>)}, {<<"ls">>, Sh(<<"ls">>)}, {"ä", Sh(<<"ä"/utf8>>)},
+            {["/bin/true"], [<<"/bin/true">>]}, {["echo", <<"a b">>, ""], [<<"echo">>, <<"a b">>, <<>>]}
+        ]].
+
+a_wrong_command_is_refused_test_() ->
+    [?_assertEqual({error, {bad_command, Cmd}}, evum_opts:program(Cmd, []))
+     || Cmd <- [[], <<>>, ls, ["ls", ls], ["ls", $a], [$a, "ls"], [""], ["ls" | "x"], [<<"a", 0>>], "a\0b", 7, [16#110000]]].
+
+a_command_that_is_too_long_is_refused_test() ->
+    ?assertEqual({error, e2big}, evum_opts:program(["echo", lists:duplicate(140000, $x)], [])).
+
+options_of_a_program_are_checked_test_() ->
+    [?_assertEqual({error, {bad_option, Key}}, evum_opts:program("true", [{Key, Value}]))
+     || {Key, Value} <- [{timeout, 0}, {timeout, infinity}, {max_output, 0}, {env, [{"A=B", "c"}]}, {env, ["A=b"]},
+                         {env, [{"", "c"}]}, {cd, ""}, {cd, tmp}, {user, -1}, {user, ""}, {shell, true}]] ++
+    [?_assertMatch({ok, #{env := [<<"A=b">>], cwd := <<"/tmp">>, user := <<"65534">>}},
+                   evum_opts:program("true", #{env => #{"A" => "b"}, cd => "/tmp", user => 65534}))].
