@@ -121,16 +121,23 @@ size_t agent_frames_size(size_t len)
 	return frames * sizeof(struct agent_header) + len;
 }
 
+bool agent_can_write(const struct agent *agent)
+{
+	return agent->out_len > 0 && agent->line_window > 0;
+}
+
 int agent_flush(struct agent *agent, int fd)
 {
-	while (agent->out_len > 0) {
-		ssize_t sent = RETRY(send(fd, agent->out + agent->out_first, agent->out_len,
+	while (agent_can_write(agent)) {
+		ssize_t sent = RETRY(send(fd, agent->out + agent->out_first,
+					  min_size(agent->out_len, agent->line_window),
 					  MSG_NOSIGNAL | MSG_DONTWAIT));
 
 		if (sent < 0)
 			return errno == EAGAIN ? 0 : -errno;
 		agent->out_first += (size_t)sent;
 		agent->out_len -= (size_t)sent;
+		agent->line_window -= (size_t)sent;
 	}
 	return 0;
 }
@@ -199,7 +206,7 @@ int agent_run(struct agent *agent, uint32_t id, const struct evum_program *progr
 	struct fields fields;
 	int err;
 
-	if (!program->argv || !program->argv[0] || agent_find(agent, id))
+	if (id == 0 || !program->argv || !program->argv[0] || agent_find(agent, id))
 		return -EINVAL;
 	if (!entry)
 		return -EBUSY;

@@ -28,6 +28,7 @@ struct agent {
 	size_t in_first, in_len;
 	uint8_t *out; /* queued and not yet written: out_len bytes from out_first on */
 	size_t out_first, out_len;
+	size_t line_window; /* bytes the guest's line takes: see agent_proto.h */
 	unsigned int hellos;
 };
 
@@ -52,8 +53,10 @@ int agent_send(struct agent *agent, enum agent_type type, uint8_t fd, uint32_t i
 /* Bytes that can still be queued, and what len bytes of payload take of them. */
 size_t agent_out_room(const struct agent *agent);
 size_t agent_frames_size(size_t len);
-/* Writes what it can to fd: 0, or -errno but -EAGAIN. */
+/* Writes what fd and the line's window take: 0, or -errno but -EAGAIN. */
 int agent_flush(struct agent *agent, int fd);
+/* Is there something that fd alone holds up? */
+bool agent_can_write(const struct agent *agent);
 
 struct agent_program *agent_find(struct agent *agent, uint32_t id);
 int agent_run(struct agent *agent, uint32_t id, const struct evum_program *program);

@@ -186,6 +186,7 @@ static struct evum_vm *vm_new(evum_handler *handler, void *ctx)
 	vm->epoll = vm->timer = vm->agent_fd = vm->notify = vm->log_fd = vm->console.fd = -1;
 	vm->child = (struct jail_child){
 		.pid = -1, .pidfd = -1, .kernel_pidfd = -1, .control = -1, .run = -1};
+	vm->console.typed_window = AGENT_CONSOLE_WINDOW;
 	vm->console.typed = malloc(EVUM_CONSOLE_QUEUE);
 	if (!vm->console.typed || mconsole_init(&vm->mconsole) < 0 || agent_init(&vm->agent) < 0) {
 		evum_vm_free(vm);

@@ -44,7 +44,8 @@ struct vm_console {
 	uint32_t events; /* what epoll watches */
 	uint8_t *typed;	 /* what the guest has not read yet */
 	size_t typed_len;
-	bool refused; /* a write came up short: say when there is room */
+	size_t typed_window; /* bytes the guest's line takes: see agent_proto.h */
+	bool refused;	     /* a write came up short: say when there is room */
 	uint64_t delivered;
 	char tail[VM_TAIL_MAX]; /* the last bytes: "reboot: …" tells how the kernel ended */
 	size_t tail_len;
@@ -109,6 +110,7 @@ void vm_notify_handler(struct evum_vm *vm, uint32_t events);
 void vm_console_handler(struct evum_vm *vm, uint32_t events);
 void vm_console_drain(struct evum_vm *vm);
 void vm_console_watch(struct evum_vm *vm);
+void vm_console_typed_credit(struct evum_vm *vm, size_t bytes);
 bool vm_console_says_restart(const struct evum_vm *vm);
 
 #endif

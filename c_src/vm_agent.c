@@ -17,8 +17,8 @@ void vm_agent_flush(struct evum_vm *vm)
 {
 	if (agent_flush(&vm->agent, vm->agent_fd) < 0)
 		return;
-	vm_watch(vm, VM_AGENT, vm->agent_fd, EPOLLIN | (vm->agent.out_len ? EPOLLOUT : 0u),
-		 &vm->agent_events);
+	vm_watch(vm, VM_AGENT, vm->agent_fd,
+		 EPOLLIN | (agent_can_write(&vm->agent) ? EPOLLOUT : 0u), &vm->agent_events);
 }
 
 static void garbage(struct evum_vm *vm, const struct agent_frame *frame)
@@ -55,6 +55,8 @@ static void hello(struct evum_vm *vm, const struct agent_frame *frame)
 	vm_reach(vm, EVUM_STAGE_ROOT);
 	vm_reach(vm, EVUM_STAGE_AGENT);
 	vm->up = true;
+	vm->agent.line_window = AGENT_LINE_WINDOW;
+	vm_console_typed_credit(vm, AGENT_CONSOLE_WINDOW);
 	event.data = frame->payload + 4;
 	event.len = frame->header.len - 4;
 	vm_emit(vm, &event);
@@ -150,6 +152,19 @@ static void credit(struct evum_vm *vm, const struct agent_frame *frame)
 	vm_emit(vm, &event);
 }
 
+/* Credit that is about no program: the line's own windows. */
+static void line_credit(struct evum_vm *vm, const struct agent_frame *frame)
+{
+	size_t bytes = agent_u32(frame, 0);
+
+	if (frame->header.fd == 0)
+		vm->agent.line_window += min_size(bytes, AGENT_LINE_WINDOW - vm->agent.line_window);
+	else if (frame->header.fd == 1)
+		vm_console_typed_credit(vm, bytes);
+	else
+		garbage(vm, frame);
+}
+
 static void program_exit(struct evum_vm *vm, const struct agent_frame *frame)
 {
 	struct agent_program *program = agent_find(&vm->agent, frame->header.id);
@@ -182,7 +197,10 @@ void vm_agent_frames(struct evum_vm *vm)
 			output(vm, &frame);
 			break;
 		case AGENT_CREDIT:
-			credit(vm, &frame);
+			if (frame.header.id == 0)
+				line_credit(vm, &frame);
+			else
+				credit(vm, &frame);
 			break;
 		case AGENT_EXIT:
 			program_exit(vm, &frame);

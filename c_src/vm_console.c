@@ -2,6 +2,9 @@
 /*
  * The console: bytes out within a window, bytes in through a bounded queue
  *
+ * A line of UML's that is typed full while nobody reads goes deaf for good, so
+ * what is typed goes in by windows as well, which the agent grants.
+ *
  * With the window spent we stop reading: the socket fills, and the guest's
  * writer blocks.  When the machine is gone what the socket still holds is
  * delivered whatever the window says: it is bounded by the socket's size, and
@@ -20,7 +23,8 @@
 void vm_console_watch(struct evum_vm *vm)
 {
 	struct vm_console *console = &vm->console;
-	uint32_t events = (console->window ? EPOLLIN : 0u) | (console->typed_len ? EPOLLOUT : 0u);
+	bool writing = console->typed_len && console->typed_window;
+	uint32_t events = (console->window ? EPOLLIN : 0u) | (writing ? EPOLLOUT : 0u);
 
 	vm_watch(vm, VM_CONSOLE, console->fd, events, &console->events);
 }
@@ -63,25 +67,39 @@ static void tell_room(struct evum_vm *vm)
 	vm_emit(vm, &event);
 }
 
+/* Types what the line's window takes; the agent tells when the guest has read it. */
 static void write_typed(struct evum_vm *vm)
 {
 	struct vm_console *console = &vm->console;
-	ssize_t sent =
-		send(console->fd, console->typed, console->typed_len, MSG_NOSIGNAL | MSG_DONTWAIT);
+	size_t most = min_size(console->typed_len, console->typed_window);
+	ssize_t sent = most ? send(console->fd, console->typed, most, MSG_NOSIGNAL | MSG_DONTWAIT)
+			    : 0;
+	uint32_t typed = (uint32_t)sent;
 
 	if (sent <= 0)
 		return;
 	console->typed_len -= (size_t)sent;
+	console->typed_window -= (size_t)sent;
 	memmove(console->typed, console->typed + sent, console->typed_len);
+	agent_send(&vm->agent, AGENT_TYPED, 0, 0, &typed, sizeof(typed));
+	vm_agent_flush(vm);
 	tell_room(vm);
+}
+
+void vm_console_typed_credit(struct evum_vm *vm, size_t bytes)
+{
+	struct vm_console *console = &vm->console;
+
+	console->typed_window += min_size(bytes, AGENT_CONSOLE_WINDOW - console->typed_window);
+	write_typed(vm);
+	vm_console_watch(vm);
 }
 
 void vm_console_handler(struct evum_vm *vm, uint32_t events)
 {
 	struct vm_console *console = &vm->console;
 
-	if (console->typed_len)
-		write_typed(vm);
+	write_typed(vm);
 	if (console->window && deliver(vm, console->window) == 0 && (events & EPOLLHUP))
 		events |= EPOLLERR;
 	/* Nothing more will come, or nobody takes it: vm_console_drain() reads the rest. */

@@ -197,7 +197,7 @@ int evum_console_winsize(struct evum_vm *vm, unsigned int rows, unsigned int col
 /* A command of UML's management console; the answer is EVUM_REPLY with id, which is not UINT32_MAX.  "stop" and "go" pause and resume. */
 int evum_mconsole(struct evum_vm *vm, uint32_t id, const char *command);
 
-/* id is the caller's and not in use.  EVUM_STARTED or EVUM_EXIT follows.  -ENOTCONN before EVUM_UP. */
+/* id is the caller's, not 0 and not in use.  EVUM_STARTED or EVUM_EXIT follows.  -ENOTCONN before EVUM_UP. */
 int evum_program_start(struct evum_vm *vm, uint32_t id, const struct evum_program *program);
 /* At most the credit given by EVUM_STDIN_CREDIT; -EAGAIN else.  len 0 is end of file. */
 int evum_program_write(struct evum_vm *vm, uint32_t id, const void *bytes, size_t len);

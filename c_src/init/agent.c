@@ -42,7 +42,7 @@
 #define EVENTS_MAX 64
 #define FILES_NEEDED (PROCS_MAX * 3 + 64)
 #define SHELL_PATIENCE_MS 300
-#define SHELL_LOOK_US 500
+#define SHELL_LOOK_NS 500000
 #define STOP_PATIENCE_MS 300
 #define CONSOLE_LOOK_MS 5
 
@@ -335,7 +335,7 @@ static void say_hello(struct agent *agent)
  */
 static void await_shell(const struct agent *agent)
 {
-	const struct timespec pause = {.tv_nsec = SHELL_LOOK_US * 1000};
+	const struct timespec pause = {.tv_nsec = SHELL_LOOK_NS};
 	int64_t until = now_ms() + SHELL_PATIENCE_MS;
 	struct termios mode;
 

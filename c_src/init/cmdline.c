@@ -101,7 +101,7 @@ static int take_word(struct boot_config *config, const char *word)
 
 int cmdline_parse(const char *text, struct boot_config *config)
 {
-	char word[WORD_MAX];
+	char word[WORD_MAX] = "";
 	int result = 0;
 
 	*config = (struct boot_config){.hostname = "evum"};

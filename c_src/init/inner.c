@@ -88,10 +88,10 @@ static _Noreturn void exec_shell(const struct boot *boot)
 /* vfork(2): a copy of an address space is a good part of a boot. */
 static pid_t start_shell(const struct boot *boot, int proc)
 {
-	pid_t pid = vfork();
+	pid_t pid = vfork(); /* NOLINT(clang-analyzer-security.insecureAPI.vfork) */
 
 	if (pid == 0) {
-		oom_score(proc, OOM_NORMAL);
+		oom_score(proc, OOM_NORMAL); /* NOLINT(clang-analyzer-unix.Vfork) */
 		exec_shell(boot);
 	}
 	return pid;

@@ -54,9 +54,8 @@ static void write_patiently(int fd, const char *text, size_t len)
 		if (written > 0) {
 			text += written;
 			len -= (size_t)written;
-		} else if (written < 0 && errno != EAGAIN) {
-			return;
-		} else if (poll(&console, 1, KLOG_PATIENCE_MS) <= 0) {
+		} else if ((written < 0 && errno != EAGAIN) ||
+			   poll(&console, 1, KLOG_PATIENCE_MS) <= 0) {
 			return;
 		}
 	}

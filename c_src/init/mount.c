@@ -234,6 +234,12 @@ int mount_root(struct boot *boot)
 	return 0;
 }
 
+/* Where there is one of that name already, it stays. */
+static void make_link(const char *target, const char *path)
+{
+	(void)!symlink(target, path);
+}
+
 /*
  * The host's power-off programs talk to an init that isn't there, so busybox's
  * cover them; and readline's bracketed paste would put escapes on every line.
@@ -249,8 +255,10 @@ static void furnish_host(void)
 	for (i = 0; i < COUNT(names); i++) {
 		snprintf(path, sizeof(path), "/usr/sbin/%s", names[i]);
 		(void)unlink(path);
-		(void)symlink(APPLETS "/bin/busybox", path);
+		make_link(APPLETS "/bin/busybox", path);
 	}
+	/* The applets are links to /bin/busybox, which few hosts have. */
+	make_link(APPLETS "/bin/busybox", "/usr/bin/busybox");
 	fd = open("/root/.inputrc", O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
 	if (fd >= 0) {
 		(void)!write(fd, inputrc, sizeof(inputrc) - 1);
@@ -260,10 +268,10 @@ static void furnish_host(void)
 
 static void link_dev(void)
 {
-	(void)symlink("/proc/self/fd", "/dev/fd");
-	(void)symlink("/proc/self/fd/0", "/dev/stdin");
-	(void)symlink("/proc/self/fd/1", "/dev/stdout");
-	(void)symlink("/proc/self/fd/2", "/dev/stderr");
+	make_link("/proc/self/fd", "/dev/fd");
+	make_link("/proc/self/fd/0", "/dev/stdin");
+	make_link("/proc/self/fd/1", "/dev/stdout");
+	make_link("/proc/self/fd/2", "/dev/stderr");
 }
 
 /* The initramfs stays the root; the guardian's /proc, which shows its processes, goes. */

@@ -70,10 +70,11 @@ bool user_match_passwd(const char *line, const char *who, struct user *user)
 	char copy[1024];
 	char *field[FIELDS_MAX];
 	unsigned int uid, gid, number;
+	size_t len = strlen(line);
 
-	if (strlen(line) >= sizeof(copy))
+	if (len >= sizeof(copy))
 		return false;
-	strcpy(copy, line);
+	memcpy(copy, line, len + 1);
 	if (split(copy, field, FIELDS_MAX) < FIELDS_MAX || field[0][0] == '\0')
 		return false;
 	if (!parse_id(field[2], &uid) || !parse_id(field[3], &gid))

@@ -104,10 +104,11 @@ static void programs_are_bounded_and_their_ids_unique(struct agent *agent)
 	const char *const argv[] = {"true", NULL};
 	const struct evum_program program = {.argv = argv};
 
-	for (uint32_t id = 0; id < AGENT_PROGRAMS_MAX; id++)
+	for (uint32_t id = 1; id <= AGENT_PROGRAMS_MAX; id++)
 		CHECK(agent_run(agent, id, &program) == 0);
 	CHECK(agent_run(agent, 5, &program) == -EINVAL);
-	CHECK(agent_run(agent, AGENT_PROGRAMS_MAX, &program) == -EBUSY);
+	CHECK(agent_run(agent, AGENT_PROGRAMS_MAX + 1, &program) == -EBUSY);
+	CHECK(agent_run(agent, 0, &program) == -EINVAL);
 }
 
 static void with_agent(void (*test)(struct agent *))

@@ -18,6 +18,7 @@
 struct machine {
 	struct evum_vm *vm;
 	struct evum_event exit; /* the last program's */
+	unsigned int exits;
 	struct evum_event down;
 	char out[65536]; /* the last program's stdout */
 	size_t out_len;
@@ -57,6 +58,7 @@ static inline void machine_handler(void *ctx, const struct evum_event *event)
 		break;
 	case EVUM_EXIT:
 		machine->exit = *event;
+		machine->exits++;
 		break;
 	case EVUM_DOWN:
 		machine->down = *event;

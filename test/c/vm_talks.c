@@ -34,6 +34,52 @@ static void a_typed_line_is_run(void)
 	wait_console("42\r\n");
 }
 
+/* UML's lines go deaf when they are typed full while nobody reads. */
+static void a_busy_console_takes_all_that_was_typed(void)
+{
+	static const char line[] = ": 0123456789012345678901234567890123456789\n";
+	static const char first[] = "sleep 1\n", last[] = "echo read $((6 * 7))\n";
+	size_t typed = 0;
+
+	clear_console();
+	CHECK(evum_console_write(machine.vm, first, strlen(first)) > 0);
+	for (; typed < 10000; typed += strlen(line))
+		CHECK(evum_console_write(machine.vm, line, strlen(line)) == (long)strlen(line));
+	CHECK(evum_console_write(machine.vm, last, strlen(last)) > 0);
+	wait_console("read 42");
+}
+
+static void many_programs_at_once_all_end(void)
+{
+	const char *const argv[] = {"true", NULL};
+	const struct evum_program program = {.argv = argv, .window = 4096};
+
+	for (uint32_t id = 5000; id < 5200; id++)
+		CHECK(evum_program_start(machine.vm, id, &program) == 0);
+	machine.exits = 0;
+	while (machine.exits < 200) {
+		CHECK(evum_vm_wait(machine.vm, EVUM_EXIT, 10000) == 0);
+		CHECK(machine.exit.exit == EVUM_EXITED && machine.exit.value == 0);
+	}
+}
+
+static void a_program_takes_a_full_window_at_once(void)
+{
+	static const char bytes[65536];
+	const char *const argv[] = {"wc", "-c", NULL};
+	const struct evum_program program = {.argv = argv, .window = 4096};
+
+	machine.out_len = 0;
+	CHECK(evum_program_start(machine.vm, 98, &program) == 0);
+	CHECK(evum_vm_wait(machine.vm, EVUM_STARTED, 5000) == 0);
+	CHECK(evum_program_write(machine.vm, 98, bytes, sizeof(bytes)) == 0);
+	CHECK(evum_program_write(machine.vm, 98, "x", 1) == -EAGAIN);
+	CHECK(evum_vm_wait(machine.vm, EVUM_STDIN_CREDIT, 5000) == 0);
+	CHECK(evum_program_write(machine.vm, 98, NULL, 0) == 0);
+	CHECK(evum_vm_wait(machine.vm, EVUM_EXIT, 5000) == 0);
+	CHECK(strcmp(machine.out, "65536\n") == 0);
+}
+
 static void a_flood_stops_at_the_window(void)
 {
 	const char *const yes[] = {"/bin/sh", "-c", "yes > /dev/console", NULL};
@@ -141,6 +187,9 @@ int main(void)
 	a_typed_line_is_run();
 	a_program_beyond_its_window_waits_and_no_other_does();
 	a_program_reads_what_is_written_to_it();
+	a_program_takes_a_full_window_at_once();
+	many_programs_at_once_all_end();
+	a_busy_console_takes_all_that_was_typed();
 	what_cannot_be_started_says_why();
 	any_program_can_send_to_the_owner();
 	the_management_console_answers_in_order();
