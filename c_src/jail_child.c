@@ -51,6 +51,9 @@
 #define ROOT_SPARE_MIB 16u
 #define ROOT_INODES 4096
 
+/* From this size on huge pages are worth the guest memory that they take at once. */
+#define HUGE_PAGES_FROM_MIB 512u
+
 /* A directory that is never a source, to mount the new root on. */
 #define ROOT_MOUNT_POINT "/proc"
 
@@ -151,9 +154,10 @@ static void mount_root(struct jail *jail)
 
 	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		fail(jail, "mounts", errno, "the mounts can't be made private");
-	/* Huge pages boot a large guest faster; not every host's tmpfs has them. */
+	/* Not every host's tmpfs has them. */
 	snprintf(options + length, sizeof(options) - (size_t)length, ",huge=always");
-	if (mount("evum", ROOT_MOUNT_POINT, "tmpfs", MS_NOSUID | MS_NODEV, options) == 0)
+	if (jail->config->mem >= HUGE_PAGES_FROM_MIB &&
+	    mount("evum", ROOT_MOUNT_POINT, "tmpfs", MS_NOSUID | MS_NODEV, options) == 0)
 		return;
 	options[length] = '\0';
 	if (mount("evum", ROOT_MOUNT_POINT, "tmpfs", MS_NOSUID | MS_NODEV, options) < 0)

@@ -285,7 +285,10 @@ static void judge_end(struct evum_vm *vm, struct evum_event *down)
 		down->end = endings[vm->ending];
 		down->value = vm->ending_value;
 	} else if (down->end == EVUM_END_STATUS && down->value == 0) {
-		down->end = vm_console_says_restart(vm) ? EVUM_END_REBOOTED : EVUM_END_HALTED;
+		down->end = vm_console_says(vm, "reboot: Restarting system") ||
+					    vm_console_says(vm, "sysrq: Resetting")
+				    ? EVUM_END_REBOOTED
+				    : EVUM_END_HALTED;
 	}
 }
 
@@ -300,6 +303,8 @@ static void finish(struct evum_vm *vm)
 		agent_handler(vm, 0);
 	} while (vm->agent.in_len > before);
 	vm_console_drain(vm);
+	if (vm->late_panic_len && !vm_console_says(vm, "reboot: "))
+		vm_panic(vm, vm->late_panic, vm->late_panic_len);
 	log_handler(vm, 0);
 	vm_mconsole_give_up(vm, -EPIPE);
 	read_end(vm, &down);

@@ -75,6 +75,8 @@ struct evum_vm {
 	bool up;
 	bool paused;
 	bool panicked;
+	char late_panic[512]; /* of a kernel that was ending: see vm_notify_handler() */
+	size_t late_panic_len;
 	bool failed; /* a boot error was told */
 	bool child_gone;
 	bool down;
@@ -105,12 +107,13 @@ void vm_mconsole_next(struct evum_vm *vm);
 void vm_mconsole_handler(struct evum_vm *vm, uint32_t events);
 void vm_mconsole_give_up(struct evum_vm *vm, int err);
 void vm_notify_handler(struct evum_vm *vm, uint32_t events);
+void vm_panic(struct evum_vm *vm, const char *text, size_t len);
 
 /* vm_console.c */
 void vm_console_handler(struct evum_vm *vm, uint32_t events);
 void vm_console_drain(struct evum_vm *vm);
 void vm_console_watch(struct evum_vm *vm);
 void vm_console_typed_credit(struct evum_vm *vm, size_t bytes);
-bool vm_console_says_restart(const struct evum_vm *vm);
+bool vm_console_says(const struct evum_vm *vm, const char *words);
 
 #endif

@@ -116,15 +116,12 @@ void vm_console_drain(struct evum_vm *vm)
 		continue;
 }
 
-bool vm_console_says_restart(const struct evum_vm *vm)
+/* Are the words among the last that were printed? */
+bool vm_console_says(const struct evum_vm *vm, const char *words)
 {
-	static const char *const words[] = {"reboot: Restarting system", "sysrq: Resetting"};
 	const struct vm_console *console = &vm->console;
 
-	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
-		if (memmem(console->tail, console->tail_len, words[i], strlen(words[i])))
-			return true;
-	return false;
+	return memmem(console->tail, console->tail_len, words, strlen(words)) != NULL;
 }
 
 long evum_console_write(struct evum_vm *vm, const void *bytes, size_t len)

@@ -66,10 +66,31 @@ static void notice_text(struct evum_vm *vm, enum evum_event_type type, const cha
 	vm_emit(vm, &event);
 }
 
+void vm_panic(struct evum_vm *vm, const char *text, size_t len)
+{
+	vm->panicked = true;
+	notice_text(vm, EVUM_PANIC, text, len);
+}
+
+/*
+ * A few of a thousand clean halts end in a panic, after the kernel's "reboot:
+ * System halted".  So one that was announced to end is judged when its last
+ * words are known.
+ */
+static void panic_notice(struct evum_vm *vm, const char *text, size_t len)
+{
+	if (!vm->ending) {
+		vm_panic(vm, text, len);
+		return;
+	}
+	memcpy(vm->late_panic, text, len);
+	vm->late_panic_len = len;
+}
+
 void vm_notify_handler(struct evum_vm *vm, uint32_t events)
 {
 	enum mconsole_notice notice;
-	char text[512];
+	char text[sizeof(vm->late_panic)];
 	long len;
 
 	(void)events;
@@ -83,8 +104,7 @@ void vm_notify_handler(struct evum_vm *vm, uint32_t events)
 			vm_mconsole_next(vm);
 			break;
 		case MCONSOLE_PANIC:
-			vm->panicked = true;
-			notice_text(vm, EVUM_PANIC, text, (size_t)len);
+			panic_notice(vm, text, (size_t)len);
 			break;
 		case MCONSOLE_USER:
 			notice_text(vm, EVUM_MESSAGE, text, (size_t)len);
