@@ -82,7 +82,7 @@ flush() ->
     receive _ -> flush() after 0 -> ok end.
 
 peer() ->
-    {Time, {ok, Peer}} = timer:tc(fun() -> peer:start(#{connection => standard_io}) end),
+    {Time, {ok, Peer, _Node}} = timer:tc(fun() -> peer:start(#{connection => standard_io}) end),
     peer:stop(Peer),
     Time / 1000.
 
@@ -91,7 +91,7 @@ many() ->
     Rows = [{N, [at_once(N) || _ <- lists:seq(1, 3)]} || N <- [1, 20, 50]],
     [
         "| machines at once | all up after ms | ms a machine |\n|---|---|---|\n",
-        [io_lib:format("| ~b | ~.0f | ~.1f |~n", [N, median(Ts), median(Ts) / N]) || {N, Ts} <- Rows]
+        [io_lib:format("| ~b | ~.1f | ~.1f |~n", [N, median(Ts), median(Ts) / N]) || {N, Ts} <- Rows]
     ].
 
 at_once(N) ->

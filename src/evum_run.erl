@@ -177,6 +177,7 @@ taken(N, #run{port = Port} = Run) ->
     send(Port, [?TAKEN, <<N:32>>]),
     Run.
 
+-spec exited(non_neg_integer() | {signal, atom() | pos_integer()}, #run{}) -> no_return().
 exited(Status, #run{vm = Vm, port = Port}) ->
     _ = evm:stop(Vm),
     leave(Port, status(Status), "").
@@ -190,6 +191,7 @@ status({signal, Signal}) ->
 -spec ended(term()) -> no_return().
 ended(Reason) -> throw({trouble, down(Reason)}).
 
+-spec not_started(term(), binary()) -> no_return().
 not_started(enoent, Name) -> throw({status, 127, [Name, ": no such program in the machine"]});
 not_started(Reason, Name) -> throw({status, 126, [Name, ": ", evum:format_error(Reason)]}).
 
@@ -200,6 +202,7 @@ down({shutdown, rebooted}) -> "the machine was rebooted before the program ended
 down(Reason) -> evum:format_error(Reason).
 
 %% evum-attach is gone: nobody is left to tell.
+-spec closed(#run{}) -> no_return().
 closed(#run{vm = Vm}) ->
     _ = evum:crash(Vm),
     halt(?TROUBLE).

@@ -38,10 +38,11 @@ check() {
 
 # attributes FILE...: sums of the testsuite elements: tests failures+errors skipped
 attributes() {
-	cat "$@" 2>/dev/null | tr '\n' ' ' | grep -o '<testsuite [^>]*>' | awk '
+	cat "$@" 2>/dev/null | tr '\n\t' '  ' | grep -o '<testsuite [^>]*>' | awk '
 		function value(name) {
-			return match($0, " " name "=\"[0-9]+\"") ?
-				substr($0, RSTART + length(name) + 3, RLENGTH - length(name) - 4) : 0
+			if (!match($0, " " name "=\"[0-9]+\""))
+				return 0
+			return substr($0, RSTART + length(name) + 3, RLENGTH - length(name) - 4)
 		}
 		{ tests += value("tests"); bad += value("failures") + value("errors")
 		  skipped += value("skipped") + value("disabled") }
@@ -168,7 +169,7 @@ ct() {
 
 # What a machine consists of, as seen from outside.
 ours() {
-	ps -e -o pid=,comm=,args= | awk '$2 ~ /^evum[_-]/ || $0 ~ / con15=fd:/ {print "process", $1, $2}'
+	ps -e -o pid=,comm=,args= | awk '$2 ~ /^evum[_-]/ || $0 ~ /[ ]con15=fd:/ {print "process", $1, $2}'
 	awk '$NF ~ /^@evum\// {print "socket", $NF}' /proc/net/unix
 	find "${XDG_RUNTIME_DIR:-/tmp}" /tmp /dev/shm -maxdepth 1 -name 'evum*' 2>/dev/null |
 		sed 's/^/file /'
