@@ -149,7 +149,7 @@ static int need_overlay(struct boot *boot)
 }
 
 /* Puts guest memory over LOWER_DIR, at ROOT_DIR. */
-static int mount_overlay(struct boot *boot)
+static int mount_overlay(struct boot *boot, unsigned long flags)
 {
 	static const char options[] = "lowerdir=" LOWER_DIR ",upperdir=" UPPER_DIR
 				      "/upper,workdir=" UPPER_DIR "/work";
@@ -159,7 +159,7 @@ static int mount_overlay(struct boot *boot)
 		return boot_error(boot, "cannot mount tmpfs: %s", strerror(errno));
 	(void)mkdir(UPPER_DIR "/upper", 0755);
 	(void)mkdir(UPPER_DIR "/work", 0755);
-	if (mount("overlay", ROOT_DIR, "overlay", 0, options) < 0)
+	if (mount("overlay", ROOT_DIR, "overlay", flags, options) < 0)
 		return boot_error(boot, "cannot mount the overlay: %s", strerror(errno));
 	return 0;
 }
@@ -199,7 +199,18 @@ static int root_on_disk(struct boot *boot)
 	(void)mkdir(LOWER_DIR, 0755);
 	if (need_overlay(boot) < 0 || mount_disk(boot, LOWER_DIR, MS_RDONLY) < 0)
 		return -1;
-	return mount_overlay(boot);
+	return mount_overlay(boot, 0);
+}
+
+/*
+ * To an ordinary user's machine the host's root is nobody (65534), in its set-uid
+ * programs as well: without nosuid "mount" would make guest root a nobody.
+ */
+static unsigned long host_flags(void)
+{
+	struct stat st;
+
+	return stat(LOWER_DIR "/usr/bin", &st) == 0 && st.st_uid == 0 ? 0 : MS_NOSUID;
 }
 
 static int root_of_host(struct boot *boot)
@@ -211,7 +222,7 @@ static int root_of_host(struct boot *boot)
 		return -1;
 	if (mount("none", LOWER_DIR, "hostfs", MS_RDONLY, JAIL_HOST) < 0)
 		return boot_error(boot, "cannot see the host's files: %s", strerror(errno));
-	if (mount_overlay(boot) < 0)
+	if (mount_overlay(boot, host_flags()) < 0)
 		return -1;
 	if (access(ROOT_DIR "/bin/bash", X_OK) == 0)
 		boot->shell = "/bin/bash";
