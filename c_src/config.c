@@ -37,7 +37,7 @@ static int check_args(const struct evum_config *config, struct evum_error *error
 {
 	for (size_t i = 0; config->args && config->args[i]; i++)
 		if (argv_reserved(config->args[i]))
-			return jail_error(error, "config", EINVAL,
+			return jail_error(error, "args", EINVAL,
 					  "kernel argument \"%.64s\" is evum's own to set",
 					  config->args[i]);
 	return 0;

@@ -9,6 +9,7 @@
 #include <limits.h>
 #include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -189,7 +190,7 @@ static int plan_cpu(struct jail *jail, struct evum_error *error)
 	if (config->cpu_policy == EVUM_CPU_NUMBER) {
 		if (config->cpu < CPU_SETSIZE && CPU_ISSET(config->cpu, &allowed))
 			return 0;
-		return jail_error(error, "config", EINVAL, "CPU %u isn't one this process may use",
+		return jail_error(error, "cpu", EINVAL, "CPU %u isn't one this process may use",
 				  config->cpu);
 	}
 	turn = config->cpu % (unsigned int)CPU_COUNT(&allowed);
@@ -201,6 +202,7 @@ static int plan_cpu(struct jail *jail, struct evum_error *error)
 /* Guest memory is a file of the host's memory: what isn't there is a SIGBUS later. */
 static int check_memory(unsigned int mem, struct evum_error *error)
 {
+	static const char name[] = "MemAvailable:";
 	unsigned long available = 0;
 	char line[128];
 	FILE *file = fopen("/proc/meminfo", "re");
@@ -208,8 +210,8 @@ static int check_memory(unsigned int mem, struct evum_error *error)
 	if (!file)
 		return 0;
 	while (!available && fgets(line, sizeof(line), file))
-		if (sscanf(line, "MemAvailable: %lu kB", &available) == 1)
-			break;
+		if (strncmp(line, name, sizeof(name) - 1) == 0)
+			available = strtoul(line + sizeof(name) - 1, NULL, 10);
 	fclose(file);
 	if (!available || mem <= available / 1024)
 		return 0;
@@ -250,7 +252,7 @@ int jail_plan_argv(struct jail *jail, struct evum_error *error)
 	argv_free(&jail->argv);
 	err = argv_make(jail->config, &paths, &jail->argv);
 	if (err == -EINVAL)
-		return jail_error(error, "config", EINVAL,
+		return jail_error(error, "args", EINVAL,
 				  "args hold a word that evum sets itself (mem=, con…=, ubd…)");
 	if (err)
 		return jail_error(error, "config", -err,

@@ -20,8 +20,8 @@ create() -> create([]).
 %%
 %% Errors: `{bad_option, Key}', `{label_in_use, Label}', `{unknown_dist, Name}',
 %% `{bad_config, File, Line, What}', `{no_kernel | bad_kernel, File, Why}',
-%% `{bad_image, File, Why}', `{not_built, File}', `not_started',
-%% `{no_confinement, Text}', `{boot_failed, Stage, LastLines}': in a sentence by
+%% `{bad_image, File, Why}', `{disk_in_use, File}', `{no_memory, Text}',
+%% `{not_built, File}', `not_started', `{no_confinement, Text}', `{boot_failed, Stage, LastLines}': in a sentence by
 %% {@link evum:format_error/1}. Nothing of the machine is left when one is returned.
 -spec create(proplists:proplist() | map()) -> {ok, pid()} | {error, term()}.
 create(Opts) -> evum_vm_sup:create(create, Opts).

@@ -5,7 +5,7 @@
 %% process exists.
 -module(evum_config).
 
--export([machine/2, kernel/0, kernel_check/1, initramfs/0]).
+-export([machine/2, start_error/4, kernel/0, kernel_check/1, initramfs/0]).
 
 -define(KERNEL, "/usr/bin/linux.uml").
 -define(MEM, 64).
@@ -120,5 +120,18 @@ initramfs() ->
         true -> {ok, File};
         false -> {error, {not_built, File}}
     end.
+
+%% @doc What the port's refusal to start a machine means to who asked for it.
+-spec start_error(Stage :: atom(), Posix :: atom(), Text :: binary(), Config :: map()) -> tuple().
+start_error(kernel, Posix, _Text, #{kernel := Kernel}) -> {bad_kernel, name(Kernel), Posix};
+start_error(disk, ebusy, _Text, #{disks := [{Disk, _} | _]}) -> {disk_in_use, name(Disk)};
+start_error(disk, Posix, _Text, #{disks := [{Disk, _} | _]}) -> {bad_image, name(Disk), Posix};
+start_error(memory, _Posix, Text, _Config) -> {no_memory, Text};
+start_error(Stage, _Posix, _Text, _Config) when Stage =:= args; Stage =:= cpu -> {bad_option, Stage};
+start_error(Stage, _Posix, Text, #{root := host}) when Stage =:= namespaces; Stage =:= mounts ->
+    {no_confinement, Text};
+start_error(Stage, _Posix, Text, _Config) -> {boot_failed, Stage, [Text]}.
+
+name(Bytes) -> unicode:characters_to_list(Bytes).
 
 bytes(Path) -> unicode:characters_to_binary(Path).

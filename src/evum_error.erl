@@ -26,7 +26,11 @@ sentence({unknown_dist, Dist}) -> f("there is no dist ~ts; evm:dists() lists the
 sentence({bad_config, File, 0, What}) -> f("~ts: ~ts", [File, config(What)]);
 sentence({bad_config, File, Line, What}) -> f("~ts:~b: ~ts", [File, Line, config(What)]);
 sentence({no_kernel, File, enoent}) -> f("there is no kernel ~ts: apt-get install user-mode-linux", [File]);
+sentence({disk_in_use, File}) -> f("the disk ~ts is in use by another machine; one machine writes a disk, or many read it", [File]);
+sentence({no_memory, Text}) -> Text;
 sentence({no_kernel, File, Why}) -> f("the kernel ~ts can't be read: ~ts", [File, posix(Why)]);
+sentence({bad_kernel, File, Why}) when Why =:= eacces; Why =:= enoent; Why =:= elibacc ->
+    f("the kernel ~ts can't be executed: ~ts", [File, posix(Why)]);
 sentence({bad_kernel, File, _}) -> f("~ts is no User Mode Linux kernel for x86-64; Debian's is /usr/bin/linux.uml", [File]);
 sentence({bad_image, File, Why}) -> f("the image ~ts can't be read: ~ts", [File, posix(Why)]);
 sentence({not_built, File}) -> f("~ts is missing: run ./evum build", [File]);
@@ -90,8 +94,10 @@ option(dist) -> "dist must be an atom, the name of an image: evm:dists()";
 option(net) -> "net must be false: this version has no networks";
 option(mem) -> "mem must be a number of MiB, 32 or more";
 option(kernel) -> "kernel must be the name of a file";
-option(args) -> "args must be a list of kernel arguments, 3000 bytes at most";
-option(cpu) -> "cpu must be any or the number of a CPU";
+option(args) ->
+    "args must be a list of kernel arguments, 3000 bytes at most, and none that evum sets itself "
+    "(mem=, initrd=, con..., ssl..., ubd..., vec..., umid=, hostfs=, noreboot, evum...)";
+option(cpu) -> "cpu must be any or the number of a CPU that this process may use";
 option(console) -> "console must be line, tagged or none";
 option(owner) -> "owner must be a process or none";
 option(life) -> "life must be a process";

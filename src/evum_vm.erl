@@ -156,8 +156,9 @@ handle_event(info, {'EXIT', _Pid, Reason}, State, D) ->
 handle_event(info, {'DOWN', Ref, process, Pid, Reason}, State, D) -> process_down(Ref, Pid, Reason, State, D);
 handle_event(info, _Other, _State, _D) -> keep_state_and_data;
 handle_event(internal, open, booting, D) -> open(D);
-handle_event(state_timeout, boot, booting, D) ->
-    evum_vm_end:stop_machine(kill, evum_vm_end:boot_failed(D), 0, booting, D);
+handle_event(state_timeout, boot, booting, #data{boot_error = Errors} = D) ->
+    Failed = evum_vm_end:boot_failed(D#data{boot_error = Errors ++ [<<"it wasn't up in time">>]}),
+    evum_vm_end:stop_machine(kill, Failed, 0, booting, D);
 handle_event({timeout, guard}, _, _State, D) -> evum_vm_end:close_port(D);
 handle_event({timeout, reboot}, cad, _State, #data{rebooting = true} = D) ->
     {keep_state, evum_vm_data:cast(mconsole, [<<"cad">>], D), [{{timeout, reboot}, ?REBOOT_CAD_MS, kill}]};
@@ -327,8 +328,8 @@ hello(true, #data{machine = #{config := Config}, label = Label, console = Consol
 
 started({error, _}, #data{ending = {_, _}} = D) ->
     evum_vm_end:close_port(D);
-started({error, {_Posix, Stage, Text}}, D) ->
-    evum_vm_end:close_port(D#data{outcome = {finish, {boot_failed, Stage, [Text]}}});
+started({error, {Posix, Stage, Text}}, #data{machine = #{config := Config}} = D) ->
+    evum_vm_end:close_port(D#data{outcome = {finish, evum_config:start_error(Stage, Posix, Text, Config)}});
 started({error, Posix}, D) ->
     evum_vm_end:close_port(D#data{outcome = {finish, {boot_failed, spawn, [describe(Posix)]}}});
 started(_Ok, #data{ending = {graceful, _}} = D) -> {keep_state, evum_vm_data:cast(stop, [0], D#data{started = true})};

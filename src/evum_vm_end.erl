@@ -89,6 +89,8 @@ outcome(#{how := How}, #data{rebooting = true, machine = #{on_reboot := Do}}) wh
 outcome(#{log := Log}, #data{was_up = false} = D) -> {finish, boot_failed(Log, D)};
 outcome(#{how := How, value := Value}, D) -> ended(How, Value, D).
 
+%% the kernel's end by the management console looks like a halt
+ended(halted, Value, #data{asked = rebooted} = D) -> ended(rebooted, Value, D);
 ended(halted, _, _) -> {finish, {shutdown, halted}};
 ended(rebooted, _, #data{machine = #{on_reboot := Do}}) -> rebooted(Do);
 ended(init_exited, Status, _) -> {finish, {exit_status, Status}};

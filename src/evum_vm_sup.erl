@@ -36,12 +36,12 @@ create(Kind, Opts) ->
     end.
 
 created({ok, Vm}, #{wait_boot := false}) when is_pid(Vm) -> {ok, Vm};
-created({ok, Vm}, #{wait_boot := Ms} = Machine) when is_pid(Vm) -> await_up(Vm, Ms, Machine);
+created({ok, Vm}, #{wait_boot := Ms}) when is_pid(Vm) -> await_up(Vm, Ms);
 created({ok, undefined}, #{label := Label}) -> {error, {label_in_use, Label}};
 created({error, Reason}, _Machine) -> {error, Reason}.
 
 %% The error is returned once the machine is gone: its label is free then.
-await_up(Vm, Ms, Machine) ->
+await_up(Vm, Ms) ->
     Monitor = monitor(process, Vm),
     case evum_vm:call(Vm, await_up, Ms + ?CLEAN_MS) of
         ok ->
@@ -49,15 +49,13 @@ await_up(Vm, Ms, Machine) ->
             {ok, Vm};
         {error, Reason} ->
             receive
-                {'DOWN', Monitor, process, _, End} -> {error, why(Reason, End, Machine)}
+                {'DOWN', Monitor, process, _, End} -> {error, why(Reason, End)}
             after ?CLEAN_MS ->
                 exit(Vm, kill),
                 {error, Reason}
             end
     end.
 
-why({vm_down, {boot_failed, Stage, [Text | _]}}, _End, #{dist := host}) when Stage =:= namespaces; Stage =:= mounts ->
-    {no_confinement, Text};
-why({vm_down, Reason}, _End, _Machine) -> Reason;
-why(noproc, End, _Machine) -> End;
-why(Reason, _End, _Machine) -> Reason.
+why({vm_down, Reason}, _End) -> Reason;
+why(noproc, End) -> End;
+why(Reason, _End) -> Reason.

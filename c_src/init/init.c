@@ -143,8 +143,10 @@ int main(void)
 	raise_loopback();
 	if (boot.config.log)
 		klog_copy();
-	if (mount_root(&boot) < 0 || inner_start(&boot) < 0)
+	if (mount_root(&boot) < 0)
 		guardian_give_up(&boot);
 	tell_stage(&boot, EVUM_STAGE_ROOT);
+	if (inner_start(&boot) < 0)
+		guardian_give_up(&boot);
 	guardian_watch(&boot);
 }
