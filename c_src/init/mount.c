@@ -187,6 +187,9 @@ static int mount_disk(struct boot *boot, const char *where, unsigned long flags)
 	while ((line = strsep(&rest, "\n")) != NULL)
 		if (line[0] == '\t' && try_type(line + 1, where, flags, &result) == 0)
 			return 0;
+	if (result == -EROFS)
+		return boot_error(boot, "the disk wasn't unmounted cleanly and can't be repaired "
+					"read-only: boot it once with {access, rw}, or fsck it");
 	return boot_error(boot, "cannot mount the disk %s: %s", DISK, strerror(-result));
 }
 
@@ -268,8 +271,6 @@ static void furnish_host(void)
 		(void)unlink(path);
 		make_link(APPLETS "/bin/busybox", path);
 	}
-	/* The applets are links to /bin/busybox, which few hosts have. */
-	make_link(APPLETS "/bin/busybox", "/usr/bin/busybox");
 	fd = open("/root/.inputrc", O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
 	if (fd >= 0) {
 		(void)!write(fd, inputrc, sizeof(inputrc) - 1);
@@ -298,6 +299,8 @@ static int enter_initramfs(void)
 static int enter_other(struct boot *boot)
 {
 	mount_table(ROOT_DIR, api_mounts, COUNT(api_mounts));
+	/* Where a dist's own init puts its first login prompt. */
+	(void)mount(ROOT_DIR "/dev/tty0", ROOT_DIR "/dev/tty1", NULL, MS_BIND, NULL);
 	if (boot->config.root == BOOT_HOST) {
 		mount_table(ROOT_DIR, own_mounts, COUNT(own_mounts));
 		mount_table(ROOT_DIR, host_mounts, COUNT(host_mounts));
