@@ -15,6 +15,8 @@
 ]).
 
 main(Args) ->
+    %% the escript's own output is Latin-1 else
+    ok = io:setopts([{encoding, unicode}]),
     {ok, _} = application:ensure_all_started(evum),
     with_directory(fun(Dir) -> bench(Dir, Args) end).
 

@@ -14,6 +14,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -52,11 +53,22 @@ static int write_file(pid_t pid, const char *name, const char *text)
 	return 0;
 }
 
+/* A line of a map: the ids as the namespace sees them, and how many.  The parent's ids are skipped. */
+static bool parse_map(const char *line, unsigned long *inside, unsigned long *count)
+{
+	char *end;
+
+	*inside = strtoul(line, &end, 10);
+	(void)strtoul(end, &end, 10);
+	*count = strtoul(end, &end, 10);
+	return *count > 0 && *end == '\n';
+}
+
 /* Every id of our own user namespace, mapped to itself. */
 static int map_all(pid_t pid, const char *name)
 {
 	char path[64], line[128], map[1024] = "";
-	unsigned int inside, outside, count;
+	unsigned long inside, count;
 	size_t used = 0;
 	FILE *file;
 
@@ -65,8 +77,8 @@ static int map_all(pid_t pid, const char *name)
 	if (!file)
 		return -errno;
 	while (used < sizeof(map) - 64 && fgets(line, sizeof(line), file))
-		if (sscanf(line, "%u %u %u", &inside, &outside, &count) == 3)
-			used += (size_t)snprintf(map + used, sizeof(map) - used, "%u %u %u\n",
+		if (parse_map(line, &inside, &count))
+			used += (size_t)snprintf(map + used, sizeof(map) - used, "%lu %lu %lu\n",
 						 inside, inside, count);
 	fclose(file);
 	return write_file(pid, name, map);
@@ -91,14 +103,16 @@ static int write_maps(pid_t pid)
 
 static pid_t clone_child(struct jail *jail, int *pidfd)
 {
+	int fd = -1;
 	struct clone_args args = {
 		.flags = CLONE_PIDFD | CLONE_CLEAR_SIGHAND |
 			 (jail->mode == JAIL_CONFINED ? NAMESPACES : 0),
-		.pidfd = (uintptr_t)pidfd,
+		.pidfd = (uintptr_t)&fd,
 		.exit_signal = SIGCHLD,
 	};
 	long pid = syscall(SYS_clone3, &args, sizeof(args));
 
+	*pidfd = fd;
 	if (pid != 0)
 		return pid < 0 ? -errno : (pid_t)pid;
 	if (jail->mode == JAIL_CONFINED)

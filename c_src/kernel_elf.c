@@ -20,7 +20,7 @@
 #include "util.h"
 
 struct image {
-	const uint8_t *bytes;
+	uint8_t *bytes; /* mapped read-only */
 	size_t size;
 };
 
@@ -184,7 +184,7 @@ int elf_kernel_needs(const char *path, struct elf_needs *needs)
 	if (err)
 		return err;
 	err = read_needs(&image, needs);
-	munmap((void *)(uintptr_t)image.bytes, image.size);
+	munmap(image.bytes, image.size);
 	if (!err && access(path, X_OK) < 0)
 		err = -errno;
 	return err;

@@ -44,6 +44,6 @@ bool mconsole_receive(struct mconsole *mconsole);
 void mconsole_done(struct mconsole *mconsole);
 
 /* Reads one notification; its text goes to data.  Returns the text's length, or -errno. */
-long mconsole_read_notice(int notify, enum mconsole_notice *notice, char *data, size_t size);
+long mconsole_read_notice(int notify, enum mconsole_notice *type, char *data, size_t size);
 
 #endif

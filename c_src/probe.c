@@ -69,7 +69,8 @@ static void probe_ptrace(struct probes *probes)
 		add(probes, "ptrace", 1, "guest programs can be traced");
 	} else {
 		add(probes, "ptrace", 0,
-		    "ptrace(2) is forbidden here (a container's seccomp filter?): allow it");
+		    "forbidden here; in a container: docker run --security-opt seccomp=unconfined "
+		    "--cap-add SYS_PTRACE");
 	}
 }
 
@@ -138,7 +139,8 @@ static void probe_landlock(struct probes *probes)
 		add(probes, "landlock", 1, "version %d", abi);
 	else
 		add(probes, "landlock", 0,
-		    "not in this kernel, or not in its lsm= list: boot with lsm=landlock,…");
+		    "not in this kernel, or not in its list; boot with "
+		    "lsm=landlock,$(cat /sys/kernel/security/lsm)");
 }
 
 static void probe_descriptors(struct probes *probes)
@@ -147,22 +149,26 @@ static void probe_descriptors(struct probes *probes)
 
 	if (getrlimit(RLIMIT_NOFILE, &files) < 0)
 		return;
-	add(probes, "descriptors", files.rlim_max >= DESCRIPTORS_WANTED,
-	    "at most %llu open files; machines on the host's files want %u: raise the hard limit "
-	    "(ulimit -Hn)",
-	    (unsigned long long)files.rlim_max, DESCRIPTORS_WANTED);
+	if (files.rlim_max >= DESCRIPTORS_WANTED)
+		add(probes, "descriptors", 1, "%llu open files",
+		    (unsigned long long)files.rlim_max);
+	else
+		add(probes, "descriptors", 0,
+		    "%llu open files, machines on the host's files want %u; as root: "
+		    "prlimit --nofile=%u --pid PID-OF-YOUR-SHELL",
+		    (unsigned long long)files.rlim_max, DESCRIPTORS_WANTED, DESCRIPTORS_WANTED);
 }
 
-int evum_host_probe(struct evum_probe list[EVUM_PROBES_MAX])
+int evum_host_probe(struct evum_probe probes[EVUM_PROBES_MAX])
 {
-	struct probes probes = {.list = list};
+	struct probes list = {.list = probes};
 	struct evum_config defaults;
 
 	evum_config_init(&defaults);
-	probe_kernel(&probes, defaults.kernel);
-	probe_ptrace(&probes);
-	probe_jail(&probes, &defaults);
-	probe_landlock(&probes);
-	probe_descriptors(&probes);
-	return probes.count;
+	probe_kernel(&list, defaults.kernel);
+	probe_ptrace(&list);
+	probe_jail(&list, &defaults);
+	probe_landlock(&list);
+	probe_descriptors(&list);
+	return list.count;
 }

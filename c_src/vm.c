@@ -215,27 +215,27 @@ static int start(struct evum_vm *vm, const struct evum_config *config, struct ev
 }
 
 int evum_vm_start(const struct evum_config *config, evum_handler *handler, void *ctx,
-		  struct evum_vm **result, struct evum_error *error)
+		  struct evum_vm **vm, struct evum_error *error)
 {
 	struct evum_error ignored;
-	struct evum_vm *vm;
+	struct evum_vm *new;
 	int err;
 
-	*result = NULL;
+	*vm = NULL;
 	if (!error)
 		error = &ignored;
 	*error = (struct evum_error){.stage = ""};
 	err = config_check(config, error);
 	if (err)
 		return err;
-	vm = vm_new(handler, ctx);
-	if (!vm)
+	new = vm_new(handler, ctx);
+	if (!new)
 		return jail_error(error, "descriptors", ENOMEM, "no memory");
-	err = start(vm, config, error);
+	err = start(new, config, error);
 	if (err)
-		evum_vm_free(vm);
+		evum_vm_free(new);
 	else
-		*result = vm;
+		*vm = new;
 	return err;
 }
 

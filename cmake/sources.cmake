@@ -1,12 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-# What is compiled into what.
-file(GLOB LIBEVUM_SOURCES CONFIGURE_DEPENDS c_src/*.c)
-foreach(part port attach init)
-  string(TOUPPER ${part} upper)
-  file(GLOB sources CONFIGURE_DEPENDS c_src/${part}/*.c)
-  set(main ${sources})
-  list(FILTER main INCLUDE REGEX "/${part}/(main|init)\\.c$")
-  list(FILTER sources EXCLUDE REGEX "/${part}/(main|init)\\.c$")
-  set(${upper}_MAIN ${main})
-  set(${upper}_SOURCES ${sources})
-endforeach()
+# What is compiled into what.  Each program is its main and the rest, which its tests link too.
+function(evum_sources name dir)
+  list(TRANSFORM ARGN PREPEND ${PROJECT_SOURCE_DIR}/${dir}/)
+  list(TRANSFORM ARGN APPEND .c)
+  set(${name} ${ARGN} PARENT_SCOPE)
+endfunction()
+
+evum_sources(LIBEVUM_SOURCES c_src
+  agent argv config jail jail_child jail_plan kernel_elf landlock mconsole
+  probe reaper rundir seccomp vm vm_agent vm_console vm_mconsole vm_stop)
+
+set(PORT_MAIN ${PROJECT_SOURCE_DIR}/c_src/port/main.c)
+evum_sources(PORT_SOURCES c_src/port
+  bulk call event request term wire)
+
+set(ATTACH_MAIN ${PROJECT_SOURCE_DIR}/c_src/attach/main.c)
+evum_sources(ATTACH_SOURCES c_src/attach
+  bridge find link spawn tty)
+
+set(INIT_MAIN ${PROJECT_SOURCE_DIR}/c_src/init/init.c)
+evum_sources(INIT_SOURCES c_src/init
+  agent boot cmdline frame guardian inner klog line mount oom outq proc run
+  spawn user)

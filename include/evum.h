@@ -21,6 +21,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 #define EVUM_VERSION "0.1.0"
 
@@ -221,6 +222,7 @@ int evum_host_probe(struct evum_probe probes[EVUM_PROBES_MAX]); /* how many */
 /* Is the file a UML kernel this host can run?  0; -ENOENT, -EACCES, -ENOEXEC (no x86-64 UML kernel). */
 int evum_kernel_check(const char *path);
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

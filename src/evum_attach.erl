@@ -4,7 +4,7 @@
 %% Theory of operation.  Each machine has one of these processes, linked to it,
 %% which listens on the abstract address evum/UID/LABEL/PID: nothing lies on the
 %% disk, and the kernel's table of sockets is the list of what can be attached
-%% to.  Abstract addresses have no permissions, so every peer is asked for its
+%% to. Abstract addresses have no permissions, so every peer is asked for its
 %% credentials: root and the BEAM's own user may, nobody else.
 %%
 %% While a client is attached the machine diverts its console here. Between the
@@ -61,7 +61,9 @@
 %% @doc Starts the listener of machine `Vm', linked to the caller, which is the machine.
 -spec start_link(pid(), atom()) -> {ok, pid()} | {error, term()}.
 start_link(Vm, Label) ->
-    gen_server:start_link(?MODULE, {Vm, Label}, []).
+    %% linked by init/1: a gen_server whose parent ends with an error reports a
+    %% crash, and the machine's end is told by the machine itself
+    gen_server:start(?MODULE, {Vm, Label}, []).
 
 %% @doc The shell command that attaches to the machine called `Label'.
 -spec command(atom()) -> string().
@@ -79,6 +81,7 @@ address(Label) ->
 -spec init({pid(), atom()}) -> {ok, #state{}} | {stop, term()}.
 init({Vm, Label}) ->
     process_flag(trap_exit, true),
+    true = link(Vm),
     Options = [{ifaddr, {local, address(Label)}}, binary, {packet, 4}, {active, false},
                {packet_size, ?WINDOW + 16}, {send_timeout, 5000}, {send_timeout_close, true}],
     case gen_tcp:listen(0, Options) of
@@ -87,7 +90,7 @@ init({Vm, Label}) ->
             spawn_link(fun() -> accept(Listen, Self) end),
             {ok, #state{vm = Vm, label = Label, listen = Listen}};
         {error, Reason} ->
-            {stop, {attach, Reason}}
+            {stop, {shutdown, {attach, Reason}}}
     end.
 
 %% @private
@@ -125,6 +128,8 @@ handle_info({evum_attach, taken, N}, #state{client = Client} = State) ->
     {noreply, State};
 handle_info({evum_attach, down, Reason}, State) ->
     {noreply, ended(Reason, State)};
+handle_info({'EXIT', Vm, Reason}, #state{vm = Vm} = State) ->
+    {stop, shutdown, ended(Reason, State)};
 handle_info({'EXIT', _Acceptor, Reason}, State) ->
     {stop, Reason, State};
 handle_info(_Other, State) ->
@@ -140,7 +145,8 @@ terminate(Reason, State) ->
 ended(_Reason, #state{client = none} = State) -> State;
 ended(Reason, #state{client = Client, label = Label} = State) ->
     _ = send_pending(State),
-    send(Client, [?TEXT, io_lib:format("\r\n~s is down: ~0P", [Label, Reason, 10])]),
+    Text = io_lib:format("\r\n~ts is down: ~ts", [Label, evum_error:format(Reason)]),
+    send(Client, [?TEXT, unicode:characters_to_binary(Text)]),
     send(Client, [?EXIT, case clean(Reason) of true -> 0; false -> 1 end]),
     _ = gen_tcp:close(Client),
     State#state{client = none}.

@@ -8,25 +8,45 @@
 -type check() :: #{stage := atom(), ok := boolean(), text := binary()}.
 
 -define(PROBE_MS, 20000).
+-define(MEMORY_MIB, 128).
 -define(MODULES, "/usr/lib/uml/modules").
+%% without these no machine runs; without the others machines run with less
+-define(NEEDED, [kernel, initramfs, memory, port, ptrace, reapers]).
 
-%% @doc Prints the report. `{error, Stages}': these are missing.
+%% @doc Prints the report. `{error, Stages}': without these no machine runs.
 -spec run() -> ok | {error, [atom()]}.
 run() ->
     Checks = report(),
-    _ = [io:format("~-4ts ~-14ts ~ts~n", [mark(Ok), Stage, Text]) || #{stage := Stage, ok := Ok, text := Text} <- Checks],
-    case [Stage || #{stage := Stage, ok := false} <- Checks] of
-        [] -> ok;
-        Missing -> {error, Missing}
-    end.
+    lists:foreach(fun(#{stage := Stage, ok := Ok, text := Text}) ->
+        io:format("~-6ts~-17ts~ts~n", [mark(Ok, needed(Stage)), words(Stage), Text])
+    end, Checks),
+    verdict([Stage || #{stage := Stage, ok := false} <- Checks]).
 
-mark(true) -> "ok";
-mark(false) -> "NO".
+needed(Stage) -> lists:member(Stage, ?NEEDED).
+
+mark(true, _) -> "ok";
+mark(false, true) -> "NO";
+mark(false, false) -> "less".
+
+words(Stage) -> string:replace(atom_to_list(Stage), "_", " ", all).
+
+verdict(Missing) ->
+    case {lists:filter(fun needed/1, Missing), Missing} of
+        {[], []} ->
+            io:format("~nMachines run here.~n");
+        {[], _} ->
+            io:format("~nMachines run here, with less than they could have.~n");
+        {Needed, _} ->
+            io:format("~nNo machine runs here before what is marked NO is there.~n"),
+            {error, Needed}
+    end.
 
 %% @doc The report: a check each.
 -spec report() -> [check()].
 report() ->
-    [kernel(), modules(), initramfs(), user_namespaces(), memory() | probe()].
+    %% of the kernel that evum uses we know more than the port program
+    Probes = [Check || #{stage := Stage} = Check <- probe(), Stage =/= kernel],
+    [kernel(), modules(), initramfs(), user_namespaces(), memory() | Probes].
 
 check(Stage, Ok, Format, Args) ->
     #{stage => Stage, ok => Ok, text => unicode:characters_to_binary(io_lib:format(Format, Args))}.
@@ -39,7 +59,7 @@ kernel() ->
 
 modules() ->
     case filelib:wildcard(?MODULES ++ "/*/kernel") of
-        [] -> check(modules, false, "no kernel modules in ~ts, so no overlay for evum:start/0: apt-get install user-mode-linux", [?MODULES]);
+        [] -> check(modules, false, "no kernel modules in ~ts, so no overlay for evum:start/0; as root: apt-get install user-mode-linux", [?MODULES]);
         [Dir | _] -> check(modules, true, "~ts", [filename:dirname(Dir)])
     end.
 
@@ -67,7 +87,10 @@ memory() ->
     {ok, Text} = file:read_file("/proc/meminfo"),
     {match, [KiB]} = re:run(Text, "MemAvailable: +([0-9]+)", [{capture, all_but_first, list}]),
     MiB = list_to_integer(KiB) div 1024,
-    check(memory, MiB >= 128, "~b MiB available", [MiB]).
+    case MiB >= ?MEMORY_MIB of
+        true -> check(memory, true, "~b MiB available", [MiB]);
+        false -> check(memory, false, "~b MiB available, a machine wants ~b: end other programs, or add swap", [MiB, ?MEMORY_MIB])
+    end.
 
 %% The jail's stages are tried by the port program itself.
 probe() ->

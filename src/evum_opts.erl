@@ -102,7 +102,11 @@ value(_Key, _Value) -> error.
 accept(true, Value) -> {ok, Value};
 accept(false, _Value) -> error.
 
-file_name({ok, <<_:8, _/binary>> = Path}) -> {ok, filename:absname(unicode:characters_to_list(Path))};
+file_name({ok, <<_:8, _/binary>> = Path}) ->
+    case unicode:characters_to_list(Path) of
+        Name when is_list(Name) -> {ok, filename:absname(Name)};
+        _ -> error
+    end;
 file_name(_) -> error.
 
 arguments(Args) ->
@@ -133,7 +137,7 @@ letter_digit(C) ->
 %% @doc A string or binary as bytes (a string's characters in UTF-8), without NUL.
 -spec text(term()) -> {ok, binary()} | error.
 text(Text) when is_binary(Text) -> no_nul(Text);
-text(Text) when is_list(Text) ->
+text(Text) when length(Text) >= 0 ->
     case lists:all(fun is_integer/1, Text) of
         true -> no_nul(unicode:characters_to_binary(Text));
         false -> error

@@ -5,6 +5,10 @@
 %% descriptors 3 and 4 (frames: c_src/attach/link.h). This process owns the
 %% machine and the program. It takes the program's output only while the link's
 %% window has room: what waits in its mailbox makes evum_proc stop the program.
+%%
+%% The status is the program's whenever it ended by itself. A program that was
+%% killed because its machine halted, rebooted or panicked has none: that is told,
+%% and is trouble (125).
 -module(evum_run).
 
 -export([main/0]).
@@ -12,6 +16,13 @@
 -define(WINDOW, 65536).
 %% the trouble is ours, not the program's; as of env, timeout and docker
 -define(TROUBLE, 125).
+%% a guest's init gives its programs half a second to go, then halts
+-define(HALT_MS, 1500).
+%% timeout(1) and terminals send a signal to the process and to its group: that is one
+-define(SAME_MS, 300).
+
+-define(SIGINT, 2).
+-define(SIGTERM, 15).
 
 %% evum-attach to us
 -define(HELLO, 0).
@@ -34,18 +45,25 @@
     vm :: pid(),
     proc :: pid(),
     monitor :: reference(),
+    vm_monitor :: reference(),
     %% for stdout and stderr: bytes that the link takes, and what waits for it
     out = {?WINDOW, <<>>} :: stream(),
     err = {?WINDOW, <<>>} :: stream(),
     %% typed, and not yet taken by the program
     input = [] :: [binary() | eof],
-    busy = false :: boolean()
+    busy = false :: boolean(),
+    %% a signal was passed on: the program may end by it
+    signalled = false :: boolean(),
+    %% when it was first asked to end (INT, TERM), with no reaction seen since
+    asked = none :: none | integer()
 }).
 
 %% @doc Runs the command of the plain arguments; ends the BEAM.
 -spec main() -> no_return().
 main() ->
     process_flag(trap_exit, true),
+    %% how the machine ends is told once, by us
+    ok = logger:set_primary_config(level, error),
     Port = open_port({fd, 3, 4}, [binary, {packet, 4}]),
     try
         {Options, Command} = arguments(plain_arguments(), #{}),
@@ -86,7 +104,8 @@ run(Port, Options, Command) ->
     {Vm, Early} = boot(Port, Options),
     case evum:spawn(Vm, Command, #{}) of
         {ok, Proc} ->
-            Run = #run{port = Port, vm = Vm, proc = Proc, monitor = monitor(process, Proc)},
+            Run = #run{port = Port, vm = Vm, proc = Proc, monitor = monitor(process, Proc),
+                       vm_monitor = monitor(process, Vm)},
             loop(lists:foldl(fun frame/2, Run, Early));
         {error, Reason} ->
             not_started(Reason, hd(Command))
@@ -116,8 +135,8 @@ loop(#run{port = Port, proc = Proc, monitor = Monitor, out = {_, Out}, err = {_,
     receive
         {Port, {data, Frame}} -> loop(frame(Frame, Run));
         {'EXIT', Port, _} -> closed(Run);
-        {evum, Proc, {stdout, Bytes}} when Out =:= <<>> -> loop(output(?STDOUT, Bytes, Run));
-        {evum, Proc, {stderr, Bytes}} when Err =:= <<>> -> loop(output(?STDERR, Bytes, Run));
+        {evum, Proc, {stdout, Bytes}} when Out =:= <<>> -> loop(output(?STDOUT, Bytes, Run#run{asked = none}));
+        {evum, Proc, {stderr, Bytes}} when Err =:= <<>> -> loop(output(?STDERR, Bytes, Run#run{asked = none}));
         {evum, Proc, stdin_ready} -> loop(input(Run#run{busy = false}));
         {evum, Proc, {exit, Status}} when Out =:= <<>>, Err =:= <<>> -> exited(Status, Run);
         {'DOWN', Monitor, process, Proc, Reason} when Out =:= <<>>, Err =:= <<>> -> ended(Reason)
@@ -126,11 +145,25 @@ loop(#run{port = Port, proc = Proc, monitor = Monitor, out = {_, Out}, err = {_,
 frame(<<?DATA, Bytes/binary>>, #run{input = Input} = Run) -> input(Run#run{input = Input ++ [Bytes]});
 frame(<<?EOF>>, #run{input = Input} = Run) -> input(Run#run{input = Input ++ [eof]});
 frame(<<?SIGNAL, Number>>, #run{proc = Proc} = Run) ->
+    Run1 = asked(Number, erlang:monotonic_time(millisecond), Run),
     _ = evum:signal(Proc, Number),
-    Run;
+    Run1#run{signalled = true};
 frame(<<?ACK, Fd, N:32>>, Run) -> acknowledged(Fd, N, Run);
 frame(<<?HELLO, _/binary>>, Run) -> Run;
 frame(<<?WINSIZE, _/binary>>, Run) -> Run.
+
+%% A program that stays silent when it is asked again is ended with its machine.
+asked(Number, Now, #run{asked = none} = Run) when Number =:= ?SIGINT; Number =:= ?SIGTERM ->
+    Run#run{asked = Now};
+asked(Number, Now, #run{asked = First} = Run) when Number =:= ?SIGINT; Number =:= ?SIGTERM ->
+    Now - First < ?SAME_MS orelse cut(Number, Run),
+    Run;
+asked(_Number, _Now, Run) -> Run.
+
+-spec cut(pos_integer(), #run{}) -> no_return().
+cut(Number, #run{vm = Vm, port = Port}) ->
+    _ = evum:crash(Vm),
+    leave(Port, 128 + Number, "the program didn't react, so its machine's power was cut").
 
 acknowledged(?STDOUT, N, #run{out = {Window, Bytes}} = Run) ->
     output(?STDOUT, Bytes, Run#run{out = {Window + N, <<>>}});
@@ -178,7 +211,16 @@ taken(N, #run{port = Port} = Run) ->
     Run.
 
 -spec exited(non_neg_integer() | {signal, atom() | pos_integer()}, #run{}) -> no_return().
-exited(Status, #run{vm = Vm, port = Port}) ->
+exited({signal, Signal}, #run{signalled = false} = Run) when Signal =:= kill; Signal =:= term ->
+    %% that is how a guest's init ends programs when it halts
+    #run{vm_monitor = Monitor} = Run,
+    receive {'DOWN', Monitor, process, _, Reason} -> ended({vm_down, Reason})
+    after ?HALT_MS -> stopped({signal, Signal}, Run)
+    end;
+exited(Status, Run) -> stopped(Status, Run).
+
+-spec stopped(non_neg_integer() | {signal, atom() | pos_integer()}, #run{}) -> no_return().
+stopped(Status, #run{vm = Vm, port = Port}) ->
     _ = evm:stop(Vm),
     leave(Port, status(Status), "").
 
@@ -197,9 +239,10 @@ not_started(Reason, Name) -> throw({status, 126, [Name, ": ", evum:format_error(
 
 down({vm_down, Reason}) -> down(Reason);
 down(agent_restarted) -> "the machine's agent was killed, and the program with it";
-down({shutdown, halted}) -> "the machine was halted before the program ended";
-down({shutdown, rebooted}) -> "the machine was rebooted before the program ended";
-down(Reason) -> evum:format_error(Reason).
+down({shutdown, halted}) -> "the machine was halted, and the program ended with it";
+down({shutdown, rebooted}) -> "the machine was rebooted, and the program ended with it";
+down({panic, _} = Reason) -> evum:format_error(Reason);
+down(Reason) -> ["the machine is down: ", evum:format_error(Reason)].
 
 %% evum-attach is gone: nobody is left to tell.
 -spec closed(#run{}) -> no_return().

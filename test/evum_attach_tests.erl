@@ -6,7 +6,9 @@
 -export([typed_bytes_reach_the_machine/2, output_reaches_the_client_and_is_acknowledged/2,
          output_beyond_the_window_waits/2, a_second_client_is_told_who_has_it/2,
          a_client_that_leaves_gives_the_console_back/2, a_window_size_is_passed_on/2,
-         garbage_ends_the_client_only/2, the_end_of_the_machine_is_told/2]).
+         garbage_ends_the_client_only/2, the_end_of_the_machine_is_told/2,
+         a_killed_machine_is_told_without_a_report/2]).
+-export([log/2]).
 
 -define(WAIT, 2000).
 
@@ -15,7 +17,8 @@ attach_test_() ->
      || Claim <- [typed_bytes_reach_the_machine, output_reaches_the_client_and_is_acknowledged,
                   output_beyond_the_window_waits, a_second_client_is_told_who_has_it,
                   a_client_that_leaves_gives_the_console_back, a_window_size_is_passed_on,
-                  garbage_ends_the_client_only, the_end_of_the_machine_is_told]].
+                  garbage_ends_the_client_only, the_end_of_the_machine_is_told,
+                  a_killed_machine_is_told_without_a_report]].
 
 %% The test's process plays the machine: it starts the listener and gets its casts.
 with_listener(Claim) ->
@@ -116,3 +119,25 @@ the_end_of_the_machine_is_told(Listener, Label) ->
     <<4, Text/binary>> = frame(Socket),
     ?assertMatch({_, _}, binary:match(Text, atom_to_binary(Label))),
     ?assertEqual(<<3, 0>>, frame(Socket)).
+
+a_killed_machine_is_told_without_a_report(_Listener, _Label) ->
+    ok = logger:add_handler(?MODULE, ?MODULE, #{config => self()}),
+    Self = self(),
+    Machine = spawn(fun() ->
+        {ok, Listener} = evum_attach:start_link(self(), 'attach-kill'),
+        Self ! {listener, Listener},
+        receive {'$gen_cast', _} = Attach -> Self ! Attach end,
+        receive after infinity -> ok end
+    end),
+    Listener = receive {listener, L} -> L after ?WAIT -> error(no_listener) end,
+    Socket = attached(Listener, 'attach-kill'),
+    Monitor = monitor(process, Listener),
+    exit(Machine, kill),
+    <<4, _/binary>> = frame(Socket),
+    ?assertEqual(<<3, 1>>, frame(Socket)),
+    receive {'DOWN', Monitor, process, _, Reason} -> ?assertEqual(shutdown, Reason) end,
+    ok = logger:remove_handler(?MODULE),
+    receive {logged, Event} -> error({reported, Event}) after 0 -> ok end.
+
+%% A logger handler that tells the test.
+log(Event, #{config := Pid}) -> Pid ! {logged, Event}.

@@ -167,12 +167,43 @@ ct() {
 
 # --- nothing is left -------------------------------------------------------
 
-# What a machine consists of, as seen from outside.
+# Machines that others run meanwhile are no concern of ours: what this run starts
+# has the mark in its environment.
+EVUM_TEST_RUN=$$.$(date +%s)
+export EVUM_TEST_RUN
+
+marked() { # marked PID
+	tr '\0' '\n' 2>/dev/null <"/proc/$1/environ" | grep -qx "EVUM_TEST_RUN=$EVUM_TEST_RUN"
+}
+
+# A kernel has an environment of its own: whose it is tells the port program
+# above it.  One with none above is left over, whoever started it.
+is_ours() { # is_ours PID
+	pid=$1
+	while [ "$pid" -gt 1 ] 2>/dev/null; do
+		! marked "$pid" || return 0
+		case $(cat "/proc/$pid/comm" 2>/dev/null) in
+		evum* | beam.smp) return 1 ;;
+		esac
+		pid=$(sed 's/.*) . \([0-9]*\) .*/\1/' "/proc/$pid/stat" 2>/dev/null)
+	done
+	[ -e "/proc/$1" ]
+}
+
+# What a machine consists of, as seen from outside.  A run directory whose lock
+# is held belongs to a process, which is listed itself.
 ours() {
-	ps -e -o pid=,comm=,args= | awk '$2 ~ /^evum[_-]/ || $0 ~ /[ ]con15=fd:/ {print "process", $1, $2}'
-	awk '$NF ~ /^@evum\// {print "socket", $NF}' /proc/net/unix
-	find "${XDG_RUNTIME_DIR:-/tmp}" /tmp /dev/shm -maxdepth 1 -name 'evum*' 2>/dev/null |
-		sed 's/^/file /'
+	ps -e -o pid=,comm=,args= | awk '$2 ~ /^(evum[_-]|beam.smp)/ || $0 ~ /[ ]con15=fd:/ {print $1, $2}' |
+		while read -r pid name; do
+			! is_ours "$pid" || echo "process $pid $name"
+		done
+	awk '$NF ~ /^@evum\// {print $NF}' /proc/net/unix | while read -r address; do
+		! marked "${address##*/}" || echo "socket $address"
+	done
+	find "${TMPDIR:-/tmp}" /tmp /dev/shm -maxdepth 1 -name 'evum-*' -user "$(id -u)" 2>/dev/null |
+		while read -r file; do
+			[ -e "$file/lock" ] && ! flock -n "$file/lock" true || echo "file $file"
+		done
 }
 
 nothing_left() {

@@ -19,6 +19,9 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+/* How long a console has said nothing when what was asked of it is taken for answered. */
+#define QUIET_MS 1000
+
 enum { AT_LINK, AT_SIGNALS, AT_INPUT, AT_STDOUT, AT_STDERR, AT_COUNT };
 
 static void put_u16(unsigned char *bytes, uint16_t value)
@@ -260,6 +263,16 @@ static int handle(struct bridge *bridge, const struct pollfd *fds)
 	return err;
 }
 
+/*
+ * A script's input is over and was taken: once the console falls silent there
+ * is nothing left to show.  A person at a terminal leaves by the detach key.
+ */
+static bool waits_for_quiet(const struct bridge *bridge)
+{
+	return bridge->input_ended && !bridge->forward_signals && !bridge->tty->present &&
+	       bridge->window == LINK_WINDOW && !bridge->sinks[0].len && !bridge->sinks[1].len;
+}
+
 /* All that came is shown before the end is told. */
 static bool finished(struct bridge *bridge)
 {
@@ -284,12 +297,16 @@ int bridge_run(struct bridge *bridge)
 
 	while (!finished(bridge)) {
 		int err = 0;
+		int ready;
 
 		if (!bridge->link.ended && link_flush(&bridge->link) < 0)
 			bridge->link.out_len = 0;
 		choose(bridge, fds);
-		if (poll(fds, AT_COUNT, -1) >= 0)
+		ready = poll(fds, AT_COUNT, waits_for_quiet(bridge) ? QUIET_MS : -1);
+		if (ready > 0)
 			err = handle(bridge, fds);
+		else if (ready == 0)
+			bridge->end = BRIDGE_DETACHED;
 		else if (errno != EINTR)
 			err = -errno;
 		if (err)

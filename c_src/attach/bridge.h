@@ -32,7 +32,7 @@ struct sink {
 struct bridge {
 	struct link link;
 	struct tty *tty;
-	bool forward_signals; /* to the program; else a signal detaches */
+	bool forward_signals; /* to the program; else a signal detaches, and so does the input's end */
 	bool input_ended;
 	bool exited;
 	int status;

@@ -122,14 +122,15 @@ static int connect_machine(struct attach *attach, const char *name)
 }
 
 /* What the end of an attachment means to whoever called us. */
-static int console_end(const char *name, int end)
+static int console_end(const struct attach *attach, const char *name, int end)
 {
 	if (end < 0) {
 		fprintf(stderr, "evum: %s: %s\n", name, strerror(-end));
 		return STATUS_TROUBLE;
 	}
 	if (end == BRIDGE_DETACHED) {
-		fprintf(stderr, "\ndetached from %s, which runs on\n", name);
+		if (attach->tty.present)
+			fprintf(stderr, "\ndetached from %s, which runs on\n", name);
 		return 0;
 	}
 	if (end == BRIDGE_LOST) {
@@ -155,7 +156,7 @@ static int console(struct attach *attach, const char *name)
 		end = bridge_run(&attach->bridge);
 		tty_restore(&attach->tty);
 	}
-	return console_end(name, end);
+	return console_end(attach, name, end);
 }
 
 int main(int argc, char *argv[])

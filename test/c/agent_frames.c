@@ -18,14 +18,19 @@ static void feed(struct agent *agent, const void *bytes, size_t len)
 	agent_received(agent, len);
 }
 
+static size_t copy(uint8_t *to, const void *bytes, size_t len)
+{
+	memcpy(to, bytes, len);
+	return len;
+}
+
 static size_t make_frame(uint8_t *to, uint8_t type, uint32_t id, const char *text)
 {
 	struct agent_header header = {
 		.magic = AGENT_MAGIC, .type = type, .id = id, .len = (uint32_t)strlen(text)};
 
 	memcpy(to, &header, sizeof(header));
-	memcpy(to + sizeof(header), text, strlen(text));
-	return sizeof(header) + strlen(text);
+	return sizeof(header) + copy(to + sizeof(header), text, header.len);
 }
 
 static void frames_come_out_as_they_went_in(struct agent *agent)
@@ -67,8 +72,7 @@ static void garbage_between_frames_is_skipped_and_counted(struct agent *agent)
 
 	/* The magic's first byte alone, and a header with a length out of bounds. */
 	bytes[len++] = AGENT_MAGIC & 0xff;
-	memcpy(bytes + len, "um\1\0\0\0\0\0\xff\xff\xff\xff", 12);
-	len += 12;
+	len += copy(bytes + len, "um\1\0\0\0\0\0\xff\xff\xff\xff", 12);
 	len += make_frame(bytes + len, AGENT_HELLO, 3, "still here");
 	feed(agent, bytes, len);
 	CHECK(agent_next(agent, &frame) && frame.header.id == 3);

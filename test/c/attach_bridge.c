@@ -23,7 +23,7 @@ struct play {
 	pid_t pid;
 };
 
-static void child(int link, int input, int output, int errors)
+static void child(int link, int input, int output, int errors, bool program)
 {
 	static struct bridge bridge;
 	struct tty tty = {0};
@@ -34,13 +34,17 @@ static void child(int link, int input, int output, int errors)
 	dup2(errors, 2);
 	close_range(3, (unsigned int)link - 1, 0);
 	close_range((unsigned int)link + 1, ~0U, 0);
-	if (bridge_init(&bridge, link, &tty, true) != 0)
+	if (bridge_init(&bridge, link, &tty, program) != 0)
 		_exit(99);
 	end = bridge_run(&bridge);
-	_exit(end == BRIDGE_LOST ? 98 : end == BRIDGE_SIGNAL + SIGPIPE ? 97 : end);
+	_exit(end == BRIDGE_LOST	       ? 98
+	      : end == BRIDGE_SIGNAL + SIGPIPE ? 97
+	      : end == BRIDGE_DETACHED	       ? 96
+					       : end);
 }
 
-static void play_start(struct play *play)
+/* program: as for ./evum run; else as for a console. */
+static void play_kind(struct play *play, bool program)
 {
 	int link[2];
 	int in[2];
@@ -52,12 +56,17 @@ static void play_start(struct play *play)
 	play->pid = fork();
 	CHECK(play->pid >= 0);
 	if (play->pid == 0)
-		child(link[1], in[0], out[1], err[1]);
+		child(link[1], in[0], out[1], err[1], program);
 	close(link[1]);
 	close(in[0]);
 	close(out[1]);
 	close(err[1]);
 	*play = (struct play){link[0], in[1], out[0], err[0], play->pid};
+}
+
+static void play_start(struct play *play)
+{
+	play_kind(play, true);
 }
 
 static int play_end(struct play *play)
@@ -210,6 +219,26 @@ static void a_beam_that_left_is_told(void)
 	CHECK(play_end(&play) == 98);
 }
 
+/* What was asked is answered first: the input is taken, and the console falls silent. */
+static void a_script_leaves_a_silent_console(void)
+{
+	static const unsigned char taken[4] = {0, 0, 0, 3};
+	struct play play;
+	char got[4];
+
+	play_kind(&play, false);
+	CHECK(next_frame(play.link, frame, &frame_len) == LINK_HELLO);
+	CHECK(write(play.input, "ls\n", 3) == 3);
+	CHECK(next_frame(play.link, frame, &frame_len) == LINK_DATA && frame_len == 3);
+	close(play.input);
+	play.input = -1;
+	CHECK(next_frame(play.link, frame, &frame_len) == LINK_EOF);
+	send_frame(play.link, LINK_TAKEN, taken, 4);
+	send_frame(play.link, LINK_STDOUT, "out", 3);
+	read_all(play.output, got, 3);
+	CHECK(play_end(&play) == 96);
+}
+
 int main(void)
 {
 	signal(SIGPIPE, SIG_IGN);
@@ -220,5 +249,6 @@ int main(void)
 	a_signal_is_forwarded();
 	a_reader_that_left_ends_it();
 	a_beam_that_left_is_told();
+	a_script_leaves_a_silent_console();
 	return 0;
 }
