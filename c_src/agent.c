@@ -15,6 +15,9 @@
 
 #include "util.h"
 
+/* Credit and orders must get through whatever programs are given to read. */
+#define CONTROL_RESERVE 65536u
+
 #define IN_MAX (2 * (sizeof(struct agent_header) + AGENT_PAYLOAD_MAX))
 
 int agent_init(struct agent *agent)
@@ -79,6 +82,19 @@ bool agent_next(struct agent *agent, struct agent_frame *frame)
 	return true;
 }
 
+size_t agent_out_room(const struct agent *agent, enum agent_type type)
+{
+	size_t room = EVUM_AGENT_QUEUE - agent->out_len;
+	size_t reserve = type == AGENT_STDIN || type == AGENT_RUN ? CONTROL_RESERVE : 0;
+
+	return room > reserve ? room - reserve : 0;
+}
+
+void agent_forget_output(struct agent *agent)
+{
+	agent->out_first = agent->out_len = 0;
+}
+
 static void queue(struct agent *agent, const void *bytes, size_t len)
 {
 	if (len == 0)
@@ -100,18 +116,15 @@ int agent_send(struct agent *agent, enum agent_type type, uint8_t fd, uint32_t i
 
 	if (len > AGENT_PAYLOAD_MAX)
 		return -EMSGSIZE;
-	if (agent->out_len + sizeof(header) + len > EVUM_AGENT_QUEUE)
+	if (sizeof(header) + len > agent_out_room(agent, type))
 		return -EAGAIN;
-	memmove(agent->out, agent->out + agent->out_first, agent->out_len);
-	agent->out_first = 0;
+	if (agent->out_first + agent->out_len + sizeof(header) + len > EVUM_AGENT_QUEUE) {
+		memmove(agent->out, agent->out + agent->out_first, agent->out_len);
+		agent->out_first = 0;
+	}
 	queue(agent, &header, sizeof(header));
 	queue(agent, payload, len);
 	return 0;
-}
-
-size_t agent_out_room(const struct agent *agent)
-{
-	return EVUM_AGENT_QUEUE - agent->out_len;
 }
 
 size_t agent_frames_size(size_t len)

@@ -29,7 +29,6 @@ struct agent {
 	uint8_t *out; /* queued and not yet written: out_len bytes from out_first on */
 	size_t out_first, out_len;
 	size_t line_window; /* bytes the guest's line takes: see agent_proto.h */
-	unsigned int hellos;
 };
 
 /* One well-formed frame. */
@@ -50,9 +49,11 @@ bool agent_next(struct agent *agent, struct agent_frame *frame);
 /* Queues a frame: 0, or -EAGAIN when EVUM_AGENT_QUEUE would be exceeded. */
 int agent_send(struct agent *agent, enum agent_type type, uint8_t fd, uint32_t id,
 	       const void *payload, size_t len);
-/* Bytes that can still be queued, and what len bytes of payload take of them. */
-size_t agent_out_room(const struct agent *agent);
+/* Bytes of type that can still be queued, and what len bytes of payload take of them. */
+size_t agent_out_room(const struct agent *agent, enum agent_type type);
 size_t agent_frames_size(size_t len);
+/* Drops what is queued: the agent it was for is gone. */
+void agent_forget_output(struct agent *agent);
 /* Writes what fd and the line's window take: 0, or -errno but -EAGAIN. */
 int agent_flush(struct agent *agent, int fd);
 /* Is there something that fd alone holds up? */

@@ -67,7 +67,7 @@ static bool parse_map(const char *line, unsigned long *inside, unsigned long *co
 /* Every id of our own user namespace, mapped to itself. */
 static int map_all(pid_t pid, const char *name)
 {
-	char path[64], line[128], map[1024] = "";
+	char path[64], line[128], map[4096] = "";
 	unsigned long inside, count;
 	size_t used = 0;
 	FILE *file;
@@ -85,12 +85,12 @@ static int map_all(pid_t pid, const char *name)
 }
 
 /* Root's machines see every owner as he is; an ordinary user's see their own ids only. */
-static int write_maps(pid_t pid)
+static int write_maps(const struct jail *jail, pid_t pid)
 {
 	char map[64];
 	int err;
 
-	if (geteuid() == 0) {
+	if (jail->drop) {
 		err = map_all(pid, "uid_map");
 		return err ? err : map_all(pid, "gid_map");
 	}
@@ -108,7 +108,8 @@ static pid_t clone_child(struct jail *jail, int *pidfd)
 		.flags = CLONE_PIDFD | CLONE_CLEAR_SIGHAND |
 			 (jail->mode == JAIL_CONFINED ? NAMESPACES : 0),
 		.pidfd = (uintptr_t)&fd,
-		.exit_signal = SIGCHLD,
+		/* No signal: what the caller does with SIGCHLD and wait(2) is his. */
+		.exit_signal = 0,
 	};
 	long pid = syscall(SYS_clone3, &args, sizeof(args));
 
@@ -204,7 +205,7 @@ static int start_child(struct jail *jail, struct jail_child *child, struct evum_
 		return jail_error(error, "namespaces", -child->pid,
 				  "user namespaces can't be made on this host");
 	fd_close(&jail->control);
-	err = jail->mode == JAIL_CONFINED ? write_maps(child->pid) : 0;
+	err = jail->mode == JAIL_CONFINED ? write_maps(jail, child->pid) : 0;
 	if (err)
 		return jail_error(error, "namespaces", -err,
 				  "the user namespace can't be given its ids");
@@ -219,43 +220,83 @@ static int start_child(struct jail *jail, struct jail_child *child, struct evum_
 	return 0;
 }
 
-static void end_child(struct jail_child *child)
+void jail_child_init(struct jail_child *child)
 {
-	siginfo_t info;
-
-	fd_close(&child->control);
-	fd_close(&child->kernel_pidfd);
-	fd_close(&child->run);
-	if (child->pid > 0) {
-		syscall(SYS_pidfd_send_signal, child->pidfd, SIGKILL, NULL, 0);
-		RETRY(waitid(P_PIDFD, (id_t)child->pidfd, &info, WEXITED | __WALL));
-	}
-	fd_close(&child->pidfd);
-}
-
-int jail_spawn(struct jail *jail, struct jail_child *child, struct evum_error *error)
-{
-	int on = 1, ends[2];
-	int err;
-
 	*child = (struct jail_child){
 		.pid = -1, .pidfd = -1, .kernel_pidfd = -1, .control = -1, .run = -1};
-	err = jail->mode == JAIL_CONFINED ? 0 : rundir_make(jail, error);
-	if (jail->mode == JAIL_CONFINED)
+}
+
+void jail_kill(struct jail_child *child)
+{
+	if (child->pid <= 0)
+		return;
+	/* pid 1 takes its namespace with it; reapers kill what is left when their life line is cut. */
+	if (child->mode == JAIL_CONFINED)
+		syscall(SYS_pidfd_send_signal, child->pidfd, SIGKILL, NULL, 0);
+	else
+		shutdown(child->control, SHUT_RDWR);
+}
+
+int jail_wait(struct jail_child *child)
+{
+	siginfo_t info = {.si_code = CLD_KILLED};
+	int status = SIGKILL;
+
+	if (child->pid > 0 &&
+	    RETRY(waitid(P_PIDFD, (id_t)child->pidfd, &info, WEXITED | __WALL)) == 0)
+		status = info.si_code == CLD_EXITED ? info.si_status << 8 : info.si_status;
+	child->pid = -1;
+	fd_close(&child->pidfd);
+	fd_close(&child->kernel_pidfd);
+	fd_close(&child->control);
+	fd_close(&child->run);
+	return status;
+}
+
+/* Where the machine's sockets and memory lie, and what is copied there. */
+static int make_place(struct jail *jail, struct evum_error *error)
+{
+	int err = 0;
+
+	if (jail->mode == JAIL_CONFINED) {
 		snprintf(jail->run, sizeof(jail->run), "/run");
-	err = err ? err : jail_plan_argv(jail, error);
-	if (err)
-		return err;
+		return 0;
+	}
+	err = rundir_make(jail, error);
+	for (size_t i = 0; jail->drop && i < jail->file_count && !err; i++)
+		if (strcmp(jail->files[i].target, "/kernel") == 0 ||
+		    strcmp(jail->files[i].target, "/initrd") == 0)
+			err = rundir_copy(jail, &jail->files[i], error);
+	return err;
+}
+
+static int spawn_child(struct jail *jail, struct jail_child *child, struct evum_error *error)
+{
+	int on = 1, ends[2];
+
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
 		return jail_error(error, "namespaces", errno, "no socket");
 	child->control = ends[0];
 	jail->control = ends[1];
 	setsockopt(child->control, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on));
-	err = start_child(jail, child, error);
+	return start_child(jail, child, error);
+}
+
+int jail_spawn(struct jail *jail, struct jail_child *child, struct evum_error *error)
+{
+	int err;
+
+	jail_child_init(child);
+	child->mode = jail->mode;
+	err = make_place(jail, error);
+	err = err ? err : jail_plan_argv(jail, error);
+	err = err ? err : spawn_child(jail, child, error);
 	fd_close(&jail->control);
-	if (err)
-		end_child(child);
-	if (err && jail->mode == JAIL_REAPED)
+	if (!err)
+		return 0;
+	jail_kill(child);
+	jail_wait(child);
+	if (jail->mode == JAIL_REAPED)
 		rundir_remove(jail->run);
 	return err;
 }

@@ -10,6 +10,9 @@
 #include "evum.h"
 #include "landlock.h"
 
+/* Whom a machine of root's runs as. */
+#define NOBODY 65534u
+
 #define JAIL_FILES_MAX (16 + EVUM_DISKS_MAX + EVUM_BINDS_MAX)
 #define JAIL_LINKS_MAX 6
 #define JAIL_STAGE_MAX 16
@@ -24,6 +27,7 @@ enum jail_mode {
 struct jail_file {
 	char *source;
 	char *target; /* in the private root; without one the source serves */
+	char *copy;   /* in the run directory: for a user who may not reach the source */
 	bool directory;
 	bool writable;
 	enum landlock_grant grant;
@@ -41,6 +45,7 @@ struct jail {
 	unsigned int cpu; /* host CPU, with pinned */
 	bool pinned;
 	int landlock_abi;
+	bool drop; /* root that can become user 65534 */
 
 	/* Descriptors that the jail takes in; jail_release() closes them in the parent. */
 	int null;
@@ -53,6 +58,9 @@ struct jail {
 	size_t lock_count;
 	int control; /* see jail_report */
 };
+
+/* Where the kernel's process finds the file. */
+const char *jail_file_path(const struct jail *jail, const struct jail_file *file);
 
 extern const char *const jail_link_names[JAIL_LINKS_MAX];
 
@@ -72,7 +80,8 @@ struct jail_report {
 };
 
 struct jail_child {
-	pid_t pid; /* ns-init, or the outer reaper */
+	enum jail_mode mode;
+	pid_t pid; /* ns-init, or the outer reaper; -1: none */
 	int pidfd;
 	int kernel_pidfd;
 	pid_t kernel_pid;
@@ -84,9 +93,18 @@ struct jail_child {
 int jail_plan(struct jail *jail, const struct evum_config *config, struct evum_error *error);
 /* Makes the kernel's command line, which depends on the mode. */
 int jail_plan_argv(struct jail *jail, struct evum_error *error);
-/* Makes the jail and executes the kernel in it. */
+/* Makes the jail and executes the kernel in it; client and notify must be fresh. */
 int jail_spawn(struct jail *jail, struct jail_child *child, struct evum_error *error);
 void jail_release(struct jail *jail);
+
+void jail_child_init(struct jail_child *child);
+/* Kills all that is in the jail. */
+void jail_kill(struct jail_child *child);
+/*
+ * Waits for the end of the jail's first process and closes what belongs to it.
+ * Returns its wait status, SIGKILL's where nobody knows.
+ */
+int jail_wait(struct jail_child *child);
 
 /* In the child: never returns. */
 _Noreturn void jail_enter_confined(struct jail *jail);
@@ -98,6 +116,8 @@ __attribute__((format(printf, 4, 5))) int jail_error(struct evum_error *error, c
 
 /* The run directory of JAIL_REAPED: made below base, and those whose machine is gone removed. */
 int rundir_make(struct jail *jail, struct evum_error *error);
+/* Copies a file there. */
+int rundir_copy(const struct jail *jail, struct jail_file *file, struct evum_error *error);
 void rundir_remove(const char *path);
 
 /*

@@ -20,7 +20,8 @@
  * The first process stays behind as pid 1 (UML as pid 1 spins for ever on a
  * panic) and ends when its parent, seen through the control socket, is gone.
  *
- * The caller may have threads, so nothing here allocates or takes a lock.
+ * The caller may have threads, so nothing here allocates or takes a lock, and
+ * no fork() that does.
  */
 #include <fcntl.h>
 #include <limits.h>
@@ -45,14 +46,15 @@
 #include "seccomp.h"
 #include "util.h"
 
-#define NOBODY 65534u
-
 /* Room beside guest memory for sockets and what a guest's root writes through hostfs. */
 #define ROOT_SPARE_MIB 16u
 #define ROOT_INODES 4096
 
 /* From this size on huge pages are worth the guest memory that they take at once. */
 #define HUGE_PAGES_FROM_MIB 512u
+
+/* Host processes of one machine: a guest process is one. */
+#define PROCESSES_MAX 16384u
 
 /* A directory that is never a source, to mount the new root on. */
 #define ROOT_MOUNT_POINT "/proc"
@@ -91,7 +93,8 @@ static void arrange_descriptors(struct jail *jail)
 		if (*wanted[i] < (int)ARRAY_SIZE(wanted))
 			*wanted[i] = fcntl(*wanted[i], F_DUPFD_CLOEXEC, (int)ARRAY_SIZE(wanted));
 	for (size_t i = 0; i < count; i++)
-		dup2(*wanted[i], low++);
+		if (*wanted[i] < 0 || dup2(*wanted[i], low++) < 0)
+			_exit(127);
 	syscall(SYS_close_range, low, ~0U, 0);
 	for (size_t i = 0; i < count; i++)
 		*wanted[i] = (int)i;
@@ -212,22 +215,25 @@ static void stage_sockets(struct jail *jail)
 	umask(mask);
 }
 
+/* Gives a file of the run directory, or itself (""), to the user that root becomes. */
+static int give_away(const struct jail *jail, const char *name)
+{
+	char path[80];
+
+	snprintf(path, sizeof(path), "%s%s", jail->run, name);
+	return lchown(path, NOBODY, NOBODY);
+}
+
 static void stage_drop(struct jail *jail)
 {
-	if (geteuid() != 0)
+	if (!jail->drop)
 		return;
-	if (lchown("/run", NOBODY, NOBODY) < 0 || lchown("/run/c", NOBODY, NOBODY) < 0 ||
-	    lchown("/run/n", NOBODY, NOBODY) < 0)
+	if (give_away(jail, "/c") < 0 || give_away(jail, "/n") < 0 || give_away(jail, "") < 0)
 		fail(jail, "drop", errno, "the run directory can't be given to user 65534");
 	if (syscall(SYS_setgroups, 0, NULL) < 0 ||
 	    syscall(SYS_setresgid, NOBODY, NOBODY, NOBODY) < 0 ||
 	    syscall(SYS_setresuid, NOBODY, NOBODY, NOBODY) < 0)
 		fail(jail, "drop", errno, "root can't become user 65534");
-}
-
-static const char *file_path(const struct jail *jail, const struct jail_file *file)
-{
-	return jail->mode == JAIL_CONFINED ? file->target : file->source;
 }
 
 /* What the kernel's process may not read now it can't read later, with a worse message. */
@@ -237,7 +243,7 @@ static void stage_access(struct jail *jail)
 		const struct jail_file *file = &jail->files[i];
 		int mode = file->writable ? R_OK | W_OK : R_OK;
 
-		if (access(file_path(jail, file), mode) < 0)
+		if (access(jail_file_path(jail, file), mode) < 0)
 			fail(jail, "access", errno,
 			     "user %u, whom the machine runs as, may not %s %s", geteuid(),
 			     file->writable ? "write" : "read", file->source);
@@ -246,7 +252,7 @@ static void stage_access(struct jail *jail)
 
 static void stage_limits(struct jail *jail)
 {
-	struct rlimit none = {0, 0};
+	const struct rlimit none = {0, 0}, processes = {PROCESSES_MAX, PROCESSES_MAX};
 	struct rlimit files;
 	cpu_set_t set;
 
@@ -255,6 +261,9 @@ static void stage_limits(struct jail *jail)
 	files.rlim_cur = files.rlim_max;
 	if (setrlimit(RLIMIT_NOFILE, &files) < 0)
 		fail(jail, "limits", errno, "the limit of open files can't be raised");
+	/* Counted by user namespace: elsewhere it would count all that the user runs. */
+	if (jail->mode == JAIL_CONFINED && setrlimit(RLIMIT_NPROC, &processes) < 0)
+		fail(jail, "limits", errno, "the limit of processes can't be set");
 	if (!jail->pinned)
 		return;
 	CPU_ZERO(&set);
@@ -277,7 +286,7 @@ static void stage_landlock(struct jail *jail)
 	if (ruleset < 0)
 		fail(jail, "landlock", -ruleset, "no ruleset can be made");
 	for (size_t i = 0; i < jail->file_count && !err; i++)
-		err = landlock_allow(ruleset, abi, file_path(jail, &jail->files[i]),
+		err = landlock_allow(ruleset, abi, jail_file_path(jail, &jail->files[i]),
 				     jail->files[i].grant);
 	/* The directory that the host's are bound in, to list it. */
 	if (jail->config->root == EVUM_ROOT_HOST)
@@ -311,7 +320,7 @@ static _Noreturn void stage_exec(struct jail *jail)
 	/* Random gaps in UML's address space take from guest memory what they cover. */
 	personality(ADDR_NO_RANDOMIZE);
 	send(jail->control, &report, sizeof(report), MSG_NOSIGNAL);
-	execve(file_path(jail, &jail->files[0]), jail->argv.words, environment);
+	execve(jail_file_path(jail, &jail->files[0]), jail->argv.words, environment);
 	fail(jail, "exec", errno, "%s can't be executed", jail->files[0].source);
 }
 
@@ -325,7 +334,7 @@ static pid_t fork_kernel(struct jail *jail)
 
 	if (pipe2(executed, O_CLOEXEC) < 0)
 		fail(jail, "exec", errno, "no pipe");
-	pid = fork();
+	pid = _Fork();
 	if (pid < 0)
 		fail(jail, "exec", errno, "no process can be made");
 	if (pid == 0) {
@@ -390,7 +399,8 @@ _Noreturn void jail_enter_confined(struct jail *jail)
 
 /*
  * Two reapers, one below the other: when one is killed the other still stands
- * and kills what is left.
+ * and kills what is left.  The outer one keeps root, where it has it, to remove
+ * the run directory.
  */
 _Noreturn void jail_enter_reaped(struct jail *jail)
 {
@@ -404,15 +414,16 @@ _Noreturn void jail_enter_reaped(struct jail *jail)
 	arrange_descriptors(jail);
 	wait_for_go(jail);
 	stage_sockets(jail);
-	stage_access(jail);
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, link) < 0)
 		fail(jail, "reapers", errno, "no socket");
-	inner = fork();
+	inner = _Fork();
 	if (inner < 0)
 		fail(jail, "reapers", errno, "no process can be made");
 	if (inner == 0) {
 		close(link[0]);
 		prctl(PR_SET_CHILD_SUBREAPER, 1);
+		stage_drop(jail);
+		stage_access(jail);
 		inner = fork_kernel(jail);
 		/* The outer one is gone when its end of the link closes. */
 		_exit(exit_code(reaper_watch(link[1], inner, jail->control, false)));

@@ -27,6 +27,7 @@ static struct jail_file *add_file(struct jail *jail, const char *source, const c
 
 	if (jail->file_count == JAIL_FILES_MAX || stat(source, &st) < 0)
 		return NULL;
+	file->copy = NULL;
 	file->source = realpath(source, NULL);
 	file->target = strdup(target ? target : source);
 	file->directory = S_ISDIR(st.st_mode);
@@ -116,13 +117,12 @@ static int plan_disks(struct jail *jail, struct evum_error *error)
 	return 0;
 }
 
-static int plan_bind(struct jail *jail, const char *path, struct evum_error *error)
+/* path is what it is after all links: /var/run is /run. */
+static int check_bind(const char *path, struct evum_error *error)
 {
 	static const char *const never[] = {"/proc", "/sys", "/dev", "/run"};
-	char target[PATH_MAX];
-	struct jail_file *file;
 
-	if (path[0] != '/' || path[1] == '\0')
+	if (path[1] == '\0')
 		return jail_error(error, "config", EINVAL, "%s: not a directory below /", path);
 	for (size_t i = 0; i < ARRAY_SIZE(never); i++) {
 		size_t length = strlen(never[i]);
@@ -132,6 +132,16 @@ static int plan_bind(struct jail *jail, const char *path, struct evum_error *err
 					  "%s is the host's own and never shown to a machine",
 					  path);
 	}
+	return 0;
+}
+
+static int plan_bind(struct jail *jail, const char *path, struct evum_error *error)
+{
+	char target[PATH_MAX];
+	struct jail_file *file;
+
+	if (path[0] != '/')
+		return jail_error(error, "config", EINVAL, "%s: not a directory below /", path);
 	if (snprintf(target, sizeof(target), "/host%s", path) >= (int)sizeof(target))
 		return jail_error(error, "config", ENAMETOOLONG, "a bound path is too long");
 	file = add_file(jail, path, target, LANDLOCK_TREE);
@@ -139,7 +149,7 @@ static int plan_bind(struct jail *jail, const char *path, struct evum_error *err
 		return jail_error(error, "config", errno, "%s can't be found", path);
 	if (!file->directory)
 		return jail_error(error, "config", ENOTDIR, "%s is no directory", path);
-	return 0;
+	return check_bind(file->source, error);
 }
 
 /* /bin and its like: links into /usr on a merged host, directories of their own elsewhere. */
@@ -220,12 +230,60 @@ static int check_memory(unsigned int mem, struct evum_error *error)
 			  available / 1024);
 }
 
+/* Does a map of our own user namespace have the id? */
+static bool mapped(const char *name, unsigned long id)
+{
+	char path[64], line[128];
+	bool found = false;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/self/%s", name);
+	file = fopen(path, "re");
+	while (file && !found && fgets(line, sizeof(line), file)) {
+		char *rest;
+		unsigned long first = strtoul(line, &rest, 10);
+
+		(void)strtoul(rest, &rest, 10);
+		found = id >= first && id - first < strtoul(rest, NULL, 10);
+	}
+	if (file)
+		fclose(file);
+	return found;
+}
+
+static bool may_set_groups(void)
+{
+	char word[16] = "";
+	FILE *file = fopen("/proc/self/setgroups", "re");
+
+	if (file && !fgets(word, sizeof(word), file))
+		word[0] = '\0';
+	if (file)
+		fclose(file);
+	return strncmp(word, "deny", 4) != 0;
+}
+
+/* In a container root may have no other id than his own; he is an ordinary user then. */
+static bool root_can_drop(void)
+{
+	return geteuid() == 0 && mapped("uid_map", NOBODY) && mapped("gid_map", NOBODY) &&
+	       may_set_groups();
+}
+
+const char *jail_file_path(const struct jail *jail, const struct jail_file *file)
+{
+	if (jail->mode == JAIL_CONFINED)
+		return file->target;
+	return file->copy ? file->copy : file->source;
+}
+
 int jail_plan(struct jail *jail, const struct evum_config *config, struct evum_error *error)
 {
 	int err;
 
 	jail->config = config;
 	jail->landlock_abi = landlock_abi();
+	jail->drop = root_can_drop();
 	err = check_memory(config->mem, error);
 	err = err ? err : plan_kernel(jail, error);
 	err = err ? err : plan_boot_files(jail, error);
@@ -242,7 +300,7 @@ int jail_plan_argv(struct jail *jail, struct evum_error *error)
 
 	for (size_t i = 0; i < jail->file_count; i++) {
 		const struct jail_file *file = &jail->files[i];
-		const char *path = jail->mode == JAIL_CONFINED ? file->target : file->source;
+		const char *path = jail_file_path(jail, file);
 
 		if (strcmp(file->target, "/initrd") == 0)
 			paths.initramfs = path;
@@ -265,6 +323,7 @@ void jail_release(struct jail *jail)
 	for (size_t i = 0; i < jail->file_count; i++) {
 		free(jail->files[i].source);
 		free(jail->files[i].target);
+		free(jail->files[i].copy);
 	}
 	jail->file_count = 0;
 	for (size_t i = 0; i < JAIL_LINKS_MAX; i++) {

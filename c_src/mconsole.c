@@ -4,16 +4,19 @@
  *
  * Datagrams both ways.  The kernel answers to the path of the client's socket,
  * so that one is bound inside the jail; we reach the kernel's socket through a
- * descriptor of the run directory, which also keeps its path below the 108
- * bytes of a socket address.  What arrives here comes from the UML process, so
+ * descriptor of it, which also keeps its path below the 108 bytes of a socket
+ * address.  What arrives here comes from the UML process, so
  * lengths are checked.
  */
 #include "mconsole.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 
 #include "util.h"
@@ -46,7 +49,7 @@ struct notice {
 
 int mconsole_init(struct mconsole *mconsole)
 {
-	*mconsole = (struct mconsole){.client = -1, .run = -1};
+	*mconsole = (struct mconsole){.client = -1, .run = -1, .kernel = -1};
 	mconsole->answer = malloc(MCONSOLE_ANSWER_MAX);
 	return mconsole->answer ? 0 : -ENOMEM;
 }
@@ -55,8 +58,22 @@ void mconsole_free(struct mconsole *mconsole)
 {
 	fd_close(&mconsole->client);
 	fd_close(&mconsole->run);
+	fd_close(&mconsole->kernel);
 	free(mconsole->answer);
 	mconsole->answer = NULL;
+}
+
+/* A guest's root may put links into the run directory: none is followed. */
+void mconsole_ready(struct mconsole *mconsole)
+{
+	struct open_how how = {
+		.flags = O_PATH | O_CLOEXEC,
+		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS,
+	};
+
+	if (mconsole->kernel < 0)
+		mconsole->kernel =
+			(int)syscall(SYS_openat2, mconsole->run, "m/mconsole", &how, sizeof(how));
 }
 
 int mconsole_queue(struct mconsole *mconsole, uint32_t id, const char *command)
@@ -80,12 +97,15 @@ bool mconsole_send(struct mconsole *mconsole)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	struct request request = {.magic = MAGIC, .version = VERSION};
+	struct reply reply;
 	const char *command = mconsole->queue[mconsole->first].command;
 
-	if (!mconsole->ready || mconsole->waiting || mconsole->count == 0)
+	if (mconsole->kernel < 0 || mconsole->waiting || mconsole->count == 0)
 		return false;
-	snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/m/mconsole",
-		 mconsole->run);
+	/* Answers to what was given up. */
+	while (recv(mconsole->client, &reply, sizeof(reply), MSG_DONTWAIT) >= 0)
+		continue;
+	snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d", mconsole->kernel);
 	request.len = (uint32_t)strlen(command);
 	memcpy(request.data, command, request.len);
 	mconsole->waiting = true;

@@ -21,7 +21,7 @@ struct mconsole_request {
 struct mconsole {
 	int client; /* bound in the jail */
 	int run;    /* O_PATH descriptor of the run directory */
-	bool ready;
+	int kernel; /* that of the kernel's socket; -1: not ready */
 	bool waiting;
 	bool refused;
 	struct mconsole_request queue[EVUM_MCONSOLE_PENDING];
@@ -32,6 +32,8 @@ struct mconsole {
 
 enum mconsole_notice { MCONSOLE_READY = 0, MCONSOLE_PANIC, MCONSOLE_HANG, MCONSOLE_USER };
 
+/* The kernel says that its socket is there. */
+void mconsole_ready(struct mconsole *mconsole);
 int mconsole_init(struct mconsole *mconsole);
 void mconsole_free(struct mconsole *mconsole);
 /* 0; -EBUSY with EVUM_MCONSOLE_PENDING waiting; -EMSGSIZE; -EINVAL. */

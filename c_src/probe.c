@@ -62,7 +62,8 @@ static void probe_ptrace(struct probes *probes)
 		raise(SIGSTOP);
 		_exit(0);
 	}
-	RETRY(waitpid(pid, &status, 0));
+	if (pid > 0)
+		RETRY(waitpid(pid, &status, 0));
 	if (pid > 0 && WIFSTOPPED(status)) {
 		kill(pid, SIGKILL);
 		RETRY(waitpid(pid, NULL, 0));
@@ -72,15 +73,6 @@ static void probe_ptrace(struct probes *probes)
 		    "forbidden here; in a container: docker run --security-opt seccomp=unconfined "
 		    "--cap-add SYS_PTRACE");
 	}
-}
-
-static void end_probe(struct jail_child *child, int *status)
-{
-	RETRY(waitpid(child->pid, status, __WALL));
-	fd_close(&child->pidfd);
-	fd_close(&child->kernel_pidfd);
-	fd_close(&child->control);
-	fd_close(&child->run);
 }
 
 static int try_jail(const struct evum_config *config, enum jail_mode mode, struct evum_error *error)
@@ -98,7 +90,7 @@ static int try_jail(const struct evum_config *config, enum jail_mode mode, struc
 	jail.notify = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	err = err ? err : jail_spawn(&jail, &child, error);
 	if (!err)
-		end_probe(&child, &status);
+		status = jail_wait(&child);
 	if (!err && status != 0)
 		err = jail_error(error, "exec", ENOEXEC, "the kernel can't print its version");
 	fd_close(&jail.client);

@@ -12,8 +12,10 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/syscall.h>
 
 #include "jail.h"
 #include "util.h"
@@ -21,30 +23,47 @@
 #define PREFIX "evum-"
 #define SPARE_MIB 16u
 
-/* Removes what is below an open directory; never follows a link. */
+/* What getdents64(2) answers with. */
+struct entry {
+	uint64_t inode;
+	int64_t offset;
+	uint16_t length;
+	uint8_t type;
+	char name[];
+};
+
+static void empty_directory(int fd, int depth);
+
+static void remove_entry(int fd, const char *name, int depth)
+{
+	cleanup_fd int below = -1;
+
+	if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || unlinkat(fd, name, 0) == 0 ||
+	    depth == 0)
+		return;
+	below = openat(fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (below >= 0)
+		empty_directory(below, depth - 1);
+	unlinkat(fd, name, AT_REMOVEDIR);
+}
+
+/* Removes what is below an open directory; never follows a link, never allocates. */
 static void empty_directory(int fd, int depth)
 {
-	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-	DIR *directory = copy < 0 ? NULL : fdopendir(copy);
-	struct dirent *entry;
+	union {
+		char bytes[2048];
+		struct entry align;
+	} list;
+	long length;
 
-	if (!directory) {
-		fd_close(&copy);
-		return;
-	}
-	while ((entry = readdir(directory)) != NULL) {
-		cleanup_fd int below = -1;
+	while ((length = syscall(SYS_getdents64, fd, list.bytes, sizeof(list.bytes))) > 0) {
+		for (long at = 0; at < length;) {
+			struct entry *entry = (struct entry *)(void *)(list.bytes + at);
 
-		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
-			continue;
-		if (unlinkat(fd, entry->d_name, 0) == 0 || depth == 0)
-			continue;
-		below = openat(fd, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		if (below >= 0)
-			empty_directory(below, depth - 1);
-		unlinkat(fd, entry->d_name, AT_REMOVEDIR);
+			remove_entry(fd, entry->name, depth);
+			at += entry->length;
+		}
 	}
-	closedir(directory);
 }
 
 void rundir_remove(const char *path)
@@ -115,25 +134,56 @@ static const char *choose_base(unsigned int mem, struct evum_error *error)
 	return NULL;
 }
 
+/* One try: -EAGAIN where another machine's sweep took it for one left behind. */
+static int make_locked(struct jail *jail, const char *base)
+{
+	char path[80];
+	int lock;
+
+	snprintf(jail->run, sizeof(jail->run), "%s/" PREFIX "XXXXXX", base);
+	if (!mkdtemp(jail->run))
+		return -errno;
+	snprintf(path, sizeof(path), "%s/lock", jail->run);
+	lock = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (lock >= 0 && flock(lock, LOCK_SH | LOCK_NB) == 0 && access(path, F_OK) == 0) {
+		jail->locks[jail->lock_count++] = lock;
+		return 0;
+	}
+	fd_close(&lock);
+	rundir_remove(jail->run);
+	return -EAGAIN;
+}
+
 int rundir_make(struct jail *jail, struct evum_error *error)
 {
 	const char *base = choose_base(jail->config->mem, error);
-	char path[80];
-	int lock;
+	int err = -EAGAIN;
 
 	if (!base)
 		return -ENOSPC;
 	sweep(base);
-	snprintf(jail->run, sizeof(jail->run), "%s/" PREFIX "XXXXXX", base);
-	if (!mkdtemp(jail->run))
-		return jail_error(error, "memory", errno, "no directory can be made in %s", base);
-	snprintf(path, sizeof(path), "%s/lock", jail->run);
-	lock = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	if (lock < 0 || flock(lock, LOCK_SH | LOCK_NB) < 0) {
-		fd_close(&lock);
-		rundir_remove(jail->run);
-		return jail_error(error, "memory", errno, "%s can't be made", path);
+	for (int tries = 0; tries < 8 && err == -EAGAIN; tries++)
+		err = make_locked(jail, base);
+	if (err)
+		return jail_error(error, "memory", -err, "no directory can be made in %s", base);
+	return 0;
+}
+
+int rundir_copy(const struct jail *jail, struct jail_file *file, struct evum_error *error)
+{
+	cleanup_fd int from = open(file->source, O_RDONLY | O_CLOEXEC);
+	cleanup_fd int to = -1;
+	ssize_t copied = 1;
+
+	if (asprintf(&file->copy, "%s%s", jail->run, file->target) < 0) {
+		file->copy = NULL;
+		return jail_error(error, "memory", ENOMEM, "no memory");
 	}
-	jail->locks[jail->lock_count++] = lock;
+	to = open(file->copy, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0755);
+	while (from >= 0 && to >= 0 && copied > 0)
+		copied = sendfile(to, from, NULL, 1 << 30);
+	if (from < 0 || to < 0 || copied < 0 || fchmod(to, 0755) < 0)
+		return jail_error(error, "memory", errno, "%s can't be copied to %s", file->source,
+				  jail->run);
 	return 0;
 }

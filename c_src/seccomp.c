@@ -7,6 +7,11 @@
  * network sockets.  They answer an error and don't kill, since a kernel that is
  * refused something goes on.  Guest programs' own system calls never get here:
  * ptrace takes them before the filter does.
+ *
+ * The modes, owners and attributes of host files are on the list too: Landlock
+ * doesn't cover them, and a guest's root reaches them through hostfs.  A set-uid
+ * bit on a writable disk would be a program of the guest's choosing with the
+ * rights of the disk's owner.
  */
 #include "seccomp.h"
 
@@ -23,6 +28,10 @@
 
 #include "util.h"
 
+/* Newer than some headers. */
+#define SYS_FCHMODAT2 452
+
+#define SET_ID_BITS 06000u
 #define X32_BIT 0x40000000u
 #define NAMESPACE_FLAGS                                                                            \
 	((unsigned int)(CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | \
@@ -72,6 +81,23 @@ static const unsigned int denied[] = {
 	SYS_setdomainname,
 	SYS_process_vm_readv,
 	SYS_process_vm_writev,
+	SYS_chmod,
+	SYS_fchmodat,
+	SYS_FCHMODAT2,
+	SYS_chown,
+	SYS_lchown,
+	SYS_fchown,
+	SYS_fchownat,
+	SYS_utime,
+	SYS_utimes,
+	SYS_futimesat,
+	SYS_utimensat,
+	SYS_setxattr,
+	SYS_lsetxattr,
+	SYS_fsetxattr,
+	SYS_removexattr,
+	SYS_lremovexattr,
+	SYS_fremovexattr,
 };
 
 #define LOAD(field) BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, field))
@@ -100,6 +126,12 @@ static const struct sock_filter head[] = {
 	LOAD(args[0]),
 	IF_EQUAL(AF_UNIX, 1, 0),
 	ANSWER(REFUSE(EAFNOSUPPORT)),
+	ANSWER(SECCOMP_RET_ALLOW),
+	/* UML sets the mode of its memory file. */
+	IF_EQUAL(SYS_fchmod, 0, 4),
+	LOAD(args[1]),
+	IF_SET(SET_ID_BITS, 0, 1),
+	ANSWER(REFUSE(EPERM)),
 	ANSWER(SECCOMP_RET_ALLOW),
 };
 

@@ -56,19 +56,36 @@ static void child_handler(struct evum_vm *vm, uint32_t events)
 	vm->child_gone = true;
 }
 
-static void agent_handler(struct evum_vm *vm, uint32_t events)
+/* Takes what has come on the agent's line; false when there is nothing more. */
+static bool agent_read(struct evum_vm *vm)
 {
 	size_t size;
 	uint8_t *room = agent_room(&vm->agent, &size);
-	ssize_t received = recv(vm->agent_fd, room, size, MSG_DONTWAIT);
+	ssize_t received = RETRY(recv(vm->agent_fd, room, size, MSG_DONTWAIT));
 
-	if (received > 0) {
-		agent_received(&vm->agent, (size_t)received);
-		vm_agent_frames(vm);
-	} else if (events & (EPOLLHUP | EPOLLERR)) {
+	/* The kernel's end is closed, or half of it: nothing more will come. */
+	if (received == 0 && !vm->agent_ended) {
 		epoll_ctl(vm->epoll, EPOLL_CTL_DEL, vm->agent_fd, NULL);
-		return;
+		vm->agent_ended = true;
 	}
+	if (received <= 0)
+		return false;
+	agent_received(&vm->agent, (size_t)received);
+	vm_agent_frames(vm);
+	return true;
+}
+
+void vm_agent_drain(struct evum_vm *vm)
+{
+	while (agent_read(vm))
+		continue;
+}
+
+static void agent_handler(struct evum_vm *vm, uint32_t events)
+{
+	if (events & ~(uint32_t)EPOLLOUT)
+		agent_read(vm);
+	/* What was read may have been the line's credit. */
 	vm_agent_flush(vm);
 }
 
@@ -80,10 +97,9 @@ static void log_handler(struct evum_vm *vm, uint32_t events)
 	size_t len = received > 0 ? (size_t)received : 0;
 	size_t keep = min_size(vm->log_len, sizeof(vm->log) - len);
 
-	if (len == 0 && (events & (EPOLLHUP | EPOLLERR))) {
+	(void)events;
+	if (received == 0)
 		epoll_ctl(vm->epoll, EPOLL_CTL_DEL, vm->log_fd, NULL);
-		return;
-	}
 	memmove(vm->log, vm->log + vm->log_len - keep, keep);
 	memcpy(vm->log + keep, bytes, len);
 	vm->log_len = keep + len;
@@ -154,18 +170,33 @@ static void watch_all(struct evum_vm *vm)
 	vm_console_watch(vm);
 }
 
-/* Errors of hosts that don't let us make namespaces or mounts in them. */
-static bool can_fall_back(const struct evum_config *config, const struct evum_error *error)
+/* user.max_user_namespaces, where 0 forbids them and more is a limit that was reached. */
+static bool namespaces_forbidden(void)
 {
-	return config->root != EVUM_ROOT_HOST &&
-	       (strcmp(error->stage, "namespaces") == 0 || strcmp(error->stage, "mounts") == 0);
+	char text[16] = "";
+	cleanup_fd int fd = open("/proc/sys/user/max_user_namespaces", O_RDONLY | O_CLOEXEC);
+
+	return fd >= 0 && read(fd, text, sizeof(text) - 1) > 0 && strtol(text, NULL, 10) == 0;
+}
+
+/* Only where the host doesn't let us: what failed for another reason mustn't run with less. */
+static bool can_fall_back(const struct evum_config *config, const struct evum_error *error, int err)
+{
+	if (config->root == EVUM_ROOT_HOST)
+		return false;
+	if (strcmp(error->stage, "mounts") == 0)
+		return err == -EPERM || err == -EACCES;
+	if (strcmp(error->stage, "namespaces") != 0)
+		return false;
+	return err == -EPERM || err == -EACCES || err == -ENOSYS || err == -EINVAL ||
+	       (err == -ENOSPC && namespaces_forbidden());
 }
 
 static int spawn(struct evum_vm *vm, struct jail *jail, struct evum_error *error)
 {
 	int err = jail_spawn(jail, &vm->child, error);
 
-	if (err && can_fall_back(jail->config, error)) {
+	if (err && can_fall_back(jail->config, error, err)) {
 		jail->mode = JAIL_REAPED;
 		err = jail_spawn(jail, &vm->child, error);
 	}
@@ -184,8 +215,7 @@ static struct evum_vm *vm_new(evum_handler *handler, void *ctx)
 	vm->handler = handler;
 	vm->ctx = ctx;
 	vm->epoll = vm->timer = vm->agent_fd = vm->notify = vm->log_fd = vm->console.fd = -1;
-	vm->child = (struct jail_child){
-		.pid = -1, .pidfd = -1, .kernel_pidfd = -1, .control = -1, .run = -1};
+	jail_child_init(&vm->child);
 	vm->console.typed_window = AGENT_CONSOLE_WINDOW;
 	vm->console.typed = malloc(EVUM_CONSOLE_QUEUE);
 	if (!vm->console.typed || mconsole_init(&vm->mconsole) < 0 || agent_init(&vm->agent) < 0) {
@@ -247,22 +277,18 @@ int evum_vm_fd(const struct evum_vm *vm)
 /* The kernel's wait status, as the jail reported it, or that of the jail's first process. */
 static void read_end(struct evum_vm *vm, struct evum_event *down)
 {
-	struct jail_report report = {.kind = JAIL_FAILED};
-	siginfo_t info = {.si_pid = 0};
+	struct jail_report report;
+	bool reported = false;
+	int status;
 
-	RETRY(waitid(P_PIDFD, (id_t)vm->child.pidfd, &info, WEXITED | __WALL));
-	while (recv(vm->child.control, &report, sizeof(report), MSG_DONTWAIT) > 0)
-		if (report.kind == JAIL_ENDED)
-			break;
-	down->end = EVUM_END_STATUS;
-	down->value = info.si_status;
-	if (info.si_code != CLD_EXITED)
-		down->end = EVUM_END_SIGNAL;
-	if (report.kind != JAIL_ENDED)
-		return;
-	down->end = WIFSIGNALED(report.value) ? EVUM_END_SIGNAL : EVUM_END_STATUS;
-	down->value = WIFSIGNALED(report.value) ? WTERMSIG(report.value)
-						: WEXITSTATUS(report.value);
+	while (!reported &&
+	       recv(vm->child.control, &report, sizeof(report), MSG_DONTWAIT) == sizeof(report))
+		reported = report.kind == JAIL_ENDED;
+	status = jail_wait(&vm->child);
+	if (reported)
+		status = report.value;
+	down->end = WIFSIGNALED(status) ? EVUM_END_SIGNAL : EVUM_END_STATUS;
+	down->value = WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status);
 }
 
 /*
@@ -295,20 +321,15 @@ static void judge_end(struct evum_vm *vm, struct evum_event *down)
 static void finish(struct evum_vm *vm)
 {
 	struct evum_event down = {.type = EVUM_DOWN};
-	size_t before;
 
-	vm_notify_handler(vm, 0);
-	do {
-		before = vm->agent.in_len;
-		agent_handler(vm, 0);
-	} while (vm->agent.in_len > before);
+	vm_agent_drain(vm);
 	vm_console_drain(vm);
+	vm_notify_handler(vm, 0);
 	if (vm->late_panic_len && !vm_console_says(vm, "reboot: "))
 		vm_panic(vm, vm->late_panic, vm->late_panic_len);
 	log_handler(vm, 0);
 	vm_mconsole_give_up(vm, -EPIPE);
 	read_end(vm, &down);
-	vm->child.pid = -1;
 	judge_end(vm, &down);
 	down.data = vm->log;
 	down.len = vm->log_len;
@@ -367,17 +388,10 @@ void evum_vm_info(const struct evum_vm *vm, struct evum_vm_info *info)
 
 void evum_vm_free(struct evum_vm *vm)
 {
-	siginfo_t info;
-
 	if (!vm)
 		return;
-	evum_vm_kill(vm);
-	if (vm->child.pid > 0)
-		RETRY(waitid(P_PIDFD, (id_t)vm->child.pidfd, &info, WEXITED | __WALL));
-	fd_close(&vm->child.pidfd);
-	fd_close(&vm->child.kernel_pidfd);
-	fd_close(&vm->child.control);
-	fd_close(&vm->child.run);
+	jail_kill(&vm->child);
+	jail_wait(&vm->child);
 	fd_close(&vm->console.fd);
 	fd_close(&vm->agent_fd);
 	fd_close(&vm->notify);

@@ -46,6 +46,7 @@ struct vm_console {
 	size_t typed_len;
 	size_t typed_window; /* bytes the guest's line takes: see agent_proto.h */
 	bool refused;	     /* a write came up short: say when there is room */
+	bool ended;	     /* nothing more will come */
 	uint64_t delivered;
 	char tail[VM_TAIL_MAX]; /* the last bytes: "reboot: …" tells how the kernel ended */
 	size_t tail_len;
@@ -62,6 +63,7 @@ struct evum_vm {
 	int timer;
 	int agent_fd;
 	uint32_t agent_events;
+	bool agent_ended; /* nothing more will come */
 	int notify;
 	int log_fd;
 	struct vm_console console;
@@ -70,6 +72,7 @@ struct evum_vm {
 	char log[EVUM_LAUNCH_LOG_MAX];
 	size_t log_len;
 
+	int64_t hello_at; /* ms; 0: the agent has not spoken yet */
 	enum evum_stage stage;
 	uint32_t seen; /* events delivered, a bit each: evum_vm_wait() */
 	bool up;
@@ -96,8 +99,10 @@ void vm_watch(struct evum_vm *vm, enum vm_source source, int fd, uint32_t events
 /* vm_agent.c */
 void vm_agent_frames(struct evum_vm *vm);
 void vm_agent_flush(struct evum_vm *vm);
+void vm_agent_drain(struct evum_vm *vm);
 
 /* vm_stop.c */
+void vm_poweroff(struct evum_vm *vm);
 void vm_timer_arm(struct evum_vm *vm);
 void vm_timer_handler(struct evum_vm *vm, uint32_t events);
 int64_t vm_now(void);

@@ -10,12 +10,12 @@
 #include "util.h"
 #include "vm.h"
 
-/* The agent says hello once, and again when it was restarted; more is a guest playing. */
-#define HELLOS_MAX 64u
+/* The guardian restarts an agent once a second at most; more is a guest playing. */
+#define HELLO_EVERY_MS 500
 
 void vm_agent_flush(struct evum_vm *vm)
 {
-	if (agent_flush(&vm->agent, vm->agent_fd) < 0)
+	if (agent_flush(&vm->agent, vm->agent_fd) < 0 || vm->agent_ended)
 		return;
 	vm_watch(vm, VM_AGENT, vm->agent_fd,
 		 EPOLLIN | (agent_can_write(&vm->agent) ? EPOLLOUT : 0u), &vm->agent_events);
@@ -44,11 +44,16 @@ static void hello(struct evum_vm *vm, const struct agent_frame *frame)
 {
 	struct evum_event event = {.type = EVUM_UP};
 
+	int64_t now = vm_now();
+
 	if (frame->header.len < 4 || agent_u32(frame, 0) != AGENT_VERSION ||
-	    ++vm->agent.hellos > HELLOS_MAX) {
+	    (vm->hello_at && now - vm->hello_at < HELLO_EVERY_MS)) {
 		garbage(vm, frame);
 		return;
 	}
+	vm->hello_at = now;
+	/* What was meant for the last agent would be half a frame, or a program run twice. */
+	agent_forget_output(&vm->agent);
 	for (size_t i = 0; i < AGENT_PROGRAMS_MAX; i++)
 		if (vm->agent.programs[i].state != AGENT_FREE)
 			emit_exit(vm, &vm->agent.programs[i], EVUM_LOST, 0);
@@ -57,6 +62,8 @@ static void hello(struct evum_vm *vm, const struct agent_frame *frame)
 	vm->up = true;
 	vm->agent.line_window = AGENT_LINE_WINDOW;
 	vm_console_typed_credit(vm, AGENT_CONSOLE_WINDOW);
+	if (vm->rung == VM_RUNG_POWEROFF)
+		vm_poweroff(vm);
 	event.data = frame->payload + 4;
 	event.len = frame->header.len - 4;
 	vm_emit(vm, &event);
@@ -251,7 +258,7 @@ int evum_program_write(struct evum_vm *vm, uint32_t id, const void *bytes, size_
 	if (len > program->window[0])
 		return -EAGAIN;
 	/* All or nothing: half a write that the caller repeats would come twice. */
-	if (agent_out_room(&vm->agent) < agent_frames_size(len))
+	if (agent_out_room(&vm->agent, AGENT_STDIN) < agent_frames_size(len))
 		return -EAGAIN;
 	program->stdin_closed = len == 0;
 	program->window[0] -= (uint32_t)len;
@@ -269,13 +276,16 @@ int evum_program_write(struct evum_vm *vm, uint32_t id, const void *bytes, size_
 int evum_program_credit(struct evum_vm *vm, uint32_t id, int fd, uint32_t bytes)
 {
 	struct agent_program *program = agent_find(&vm->agent, id);
+	int err;
 
 	if (!program)
 		return -ESRCH;
 	if ((fd != 1 && fd != 2) || bytes > UINT32_MAX - program->window[fd])
 		return -EINVAL;
-	program->window[fd] += bytes;
-	return send_program(vm, AGENT_CREDIT, fd, id, &bytes, sizeof(bytes));
+	err = send_program(vm, AGENT_CREDIT, fd, id, &bytes, sizeof(bytes));
+	if (!err)
+		program->window[fd] += bytes;
+	return err;
 }
 
 int evum_program_signal(struct evum_vm *vm, uint32_t id, int signal)

@@ -26,7 +26,8 @@ void vm_console_watch(struct evum_vm *vm)
 	bool writing = console->typed_len && console->typed_window;
 	uint32_t events = (console->window ? EPOLLIN : 0u) | (writing ? EPOLLOUT : 0u);
 
-	vm_watch(vm, VM_CONSOLE, console->fd, events, &console->events);
+	if (!console->ended)
+		vm_watch(vm, VM_CONSOLE, console->fd, events, &console->events);
 }
 
 static void remember(struct vm_console *console, const char *bytes, size_t len)
@@ -39,19 +40,22 @@ static void remember(struct vm_console *console, const char *bytes, size_t len)
 	console->tail_len = keep + take;
 }
 
-static size_t deliver(struct evum_vm *vm, size_t most)
+/* Bytes delivered; 0 when none are there, -1 when none will come. */
+static ssize_t deliver(struct evum_vm *vm, size_t most)
 {
 	char bytes[CHUNK];
 	ssize_t received = recv(vm->console.fd, bytes, min_size(most, CHUNK), MSG_DONTWAIT);
 	struct evum_event event = {.type = EVUM_CONSOLE, .data = bytes, .len = (size_t)received};
 
-	if (received <= 0)
+	if (received == 0)
+		return -1;
+	if (received < 0)
 		return 0;
 	remember(&vm->console, bytes, event.len);
 	vm->console.delivered += event.len;
 	vm->console.window -= min_size(vm->console.window, event.len);
 	vm_emit(vm, &event);
-	return event.len;
+	return received;
 }
 
 /* Is there room again for a caller who was told that there was none? */
@@ -100,10 +104,11 @@ void vm_console_handler(struct evum_vm *vm, uint32_t events)
 	struct vm_console *console = &vm->console;
 
 	write_typed(vm);
-	if (console->window && deliver(vm, console->window) == 0 && (events & EPOLLHUP))
+	if (console->window && deliver(vm, console->window) < 0)
 		events |= EPOLLERR;
 	/* Nothing more will come, or nobody takes it: vm_console_drain() reads the rest. */
 	if ((events & EPOLLERR) || ((events & EPOLLHUP) && !console->window)) {
+		console->ended = events & EPOLLERR;
 		epoll_ctl(vm->epoll, EPOLL_CTL_DEL, console->fd, NULL);
 		return;
 	}

@@ -9,6 +9,9 @@
 /* The kernel answers from an interrupt: in microseconds, or never. */
 #define ANSWER_TIMEOUT_MS 5000
 
+/* A guest that sends for ever mustn't keep the others of an event loop waiting. */
+#define NOTICES_AT_ONCE 64
+
 void vm_mconsole_next(struct evum_vm *vm)
 {
 	if (mconsole_send(&vm->mconsole)) {
@@ -66,8 +69,11 @@ static void notice_text(struct evum_vm *vm, enum evum_event_type type, const cha
 	vm_emit(vm, &event);
 }
 
+/* A kernel panics once; one that says so again is not to be listened to. */
 void vm_panic(struct evum_vm *vm, const char *text, size_t len)
 {
+	if (vm->panicked)
+		return;
 	vm->panicked = true;
 	notice_text(vm, EVUM_PANIC, text, len);
 }
@@ -79,6 +85,8 @@ void vm_panic(struct evum_vm *vm, const char *text, size_t len)
  */
 static void panic_notice(struct evum_vm *vm, const char *text, size_t len)
 {
+	/* The announcement lies before it, on another descriptor. */
+	vm_agent_drain(vm);
 	if (!vm->ending) {
 		vm_panic(vm, text, len);
 		return;
@@ -94,12 +102,15 @@ void vm_notify_handler(struct evum_vm *vm, uint32_t events)
 	long len;
 
 	(void)events;
-	while ((len = mconsole_read_notice(vm->notify, &notice, text, sizeof(text))) != -EAGAIN) {
+	for (int i = 0; i < NOTICES_AT_ONCE; i++) {
+		len = mconsole_read_notice(vm->notify, &notice, text, sizeof(text));
+		if (len == -EAGAIN)
+			return;
 		if (len < 0)
 			continue;
 		switch (notice) {
 		case MCONSOLE_READY:
-			vm->mconsole.ready = true;
+			mconsole_ready(&vm->mconsole);
 			vm_reach(vm, EVUM_STAGE_KERNEL);
 			vm_mconsole_next(vm);
 			break;

@@ -6,7 +6,6 @@
  * one is resumed first, or it could not hear any rung but the last two.
  */
 #include <signal.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <time.h>
@@ -49,12 +48,10 @@ static void kernel_signal(struct evum_vm *vm, int signal)
 		syscall(SYS_pidfd_send_signal, vm->child.kernel_pidfd, signal, NULL, 0);
 }
 
-static void poweroff(struct evum_vm *vm)
+void vm_poweroff(struct evum_vm *vm)
 {
 	uint8_t control = AGENT_POWEROFF;
 
-	if (vm->paused)
-		evum_mconsole(vm, VM_INTERNAL_ID, "go");
 	agent_send(&vm->agent, AGENT_CONTROL, 0, 0, &control, sizeof(control));
 	vm_agent_flush(vm);
 }
@@ -67,7 +64,9 @@ static void climb(struct evum_vm *vm, enum vm_rung rung, int wait_ms)
 	case VM_RUNG_NONE:
 		break;
 	case VM_RUNG_POWEROFF:
-		poweroff(vm);
+		if (vm->paused)
+			evum_mconsole(vm, VM_INTERNAL_ID, "go");
+		vm_poweroff(vm);
 		break;
 	case VM_RUNG_CAD:
 		evum_mconsole(vm, VM_INTERNAL_ID, "cad");
@@ -119,12 +118,7 @@ int evum_vm_stop(struct evum_vm *vm, int grace_ms)
 
 int evum_vm_kill(struct evum_vm *vm)
 {
-	if (vm->down || vm->child.pid <= 0)
-		return 0;
-	/* pid 1 takes its namespace with it; reapers kill what is left when their life line is cut. */
-	if (vm->mode == JAIL_CONFINED)
-		syscall(SYS_pidfd_send_signal, vm->child.pidfd, SIGKILL, NULL, 0);
-	else
-		shutdown(vm->child.control, SHUT_RDWR);
+	if (!vm->down)
+		jail_kill(&vm->child);
 	return 0;
 }

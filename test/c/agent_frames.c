@@ -86,8 +86,12 @@ static void the_queue_to_the_guest_is_bounded(struct agent *agent)
 
 	while (agent_send(agent, AGENT_STDIN, 0, 1, payload, sizeof(payload)) == 0)
 		queued += sizeof(payload) + sizeof(struct agent_header);
+	CHECK(queued > EVUM_AGENT_QUEUE / 2);
+	/* Orders get through all the same, and they are bounded too. */
+	CHECK(agent_send(agent, AGENT_CREDIT, 1, 1, payload, 4) == 0);
+	while (agent_send(agent, AGENT_CREDIT, 1, 1, payload, 1000) == 0)
+		queued += 1000 + sizeof(struct agent_header);
 	CHECK(queued <= EVUM_AGENT_QUEUE);
-	CHECK(queued > EVUM_AGENT_QUEUE - 2 * AGENT_PAYLOAD_MAX);
 	CHECK(agent_send(agent, AGENT_STDIN, 0, 1, payload, sizeof(payload) + 1) == -EMSGSIZE);
 }
 

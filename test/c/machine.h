@@ -22,6 +22,7 @@ struct machine {
 	struct evum_event down;
 	char out[65536]; /* the last program's stdout */
 	size_t out_len;
+	size_t out_total;    /* of all programs */
 	char console[65536]; /* its first bytes */
 	size_t console_len;
 	size_t console_total;
@@ -55,6 +56,7 @@ static inline void machine_handler(void *ctx, const struct evum_event *event)
 	case EVUM_OUTPUT:
 		if (event->fd == 1)
 			machine_keep(machine->out, sizeof(machine->out), &machine->out_len, event);
+		machine->out_total += event->len;
 		break;
 	case EVUM_EXIT:
 		machine->exit = *event;

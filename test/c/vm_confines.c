@@ -81,6 +81,30 @@ static void no_namespace_is_shared(void)
 	}
 }
 
+/* A set-uid bit there would be a program of the guest's with the disk's owner's rights. */
+static void the_mode_of_a_disk_is_the_hosts(void)
+{
+	char path[] = "/tmp/evum-test-disk-XXXXXX";
+	struct evum_config config;
+	int fd = mkstemp(path);
+	struct stat st;
+
+	CHECK(fd >= 0 && ftruncate(fd, 1 << 20) == 0 && fchmod(fd, 0666) == 0);
+	evum_config_init(&config);
+	config.disks[0] = (struct evum_disk){.path = path, .writable = 1};
+	config.disk_count = 1;
+	machine_start(&machine, &config);
+	CHECK(evum_vm_wait(machine.vm, EVUM_UP, 20000) == 0);
+	CHECK(machine_sh(&machine, "mkdir -p /mnt/h && mount -t hostfs none /mnt/h -o /") == 0);
+	CHECK(machine_sh(&machine, "chmod 4755 /mnt/h/disk0") != 0);
+	CHECK(machine_sh(&machine, "chown 1 /mnt/h/disk0") != 0);
+	CHECK(machine_sh(&machine, "echo written > /dev/ubda") == 0);
+	CHECK(fstat(fd, &st) == 0 && (st.st_mode & 07777) == 0666 && st.st_uid == geteuid());
+	evum_vm_free(machine.vm);
+	unlink(path);
+	close(fd);
+}
+
 static void the_hosts_files_are_there_and_cannot_be_changed(void)
 {
 	struct evum_config config;
@@ -121,6 +145,7 @@ int main(void)
 	links_cannot_be_made_in_the_run_directory();
 	the_management_console_cannot_name_a_host_file();
 	evum_vm_free(machine.vm);
+	the_mode_of_a_disk_is_the_hosts();
 	the_hosts_files_are_there_and_cannot_be_changed();
 	return 0;
 }

@@ -3,6 +3,8 @@
  * Each way in which a machine ends is told from the others
  */
 #include <errno.h>
+#include <poll.h>
+#include <sys/syscall.h>
 
 #include "machine.h"
 
@@ -15,6 +17,15 @@ static void sh_last(const char *command)
 	const struct evum_program program = {.argv = argv, .window = 4096};
 
 	CHECK(evum_program_start(machine.vm, 1000000, &program) == 0);
+}
+
+static void await_death(pid_t pid)
+{
+	int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	struct pollfd pfd = {.fd = pidfd, .events = POLLIN};
+
+	CHECK(pidfd >= 0 && poll(&pfd, 1, 10000) == 1);
+	close(pidfd);
 }
 
 static void a_halt_is_no_reboot(void)
@@ -100,6 +111,34 @@ static void a_machine_that_does_not_listen_is_killed(void)
 	evum_vm_free(machine.vm);
 }
 
+/* Three programs say more than one read takes, the guest powers off, and only then does anybody look. */
+static void nothing_that_was_said_before_the_end_is_lost(void)
+{
+	const char *const argv[] = {"head", "-c", "30000", "/dev/zero", NULL};
+	const struct evum_program program = {.argv = argv, .window = 65536};
+	struct evum_vm_info info;
+
+	machine_boot(&machine);
+	evum_vm_info(machine.vm, &info);
+	for (uint32_t id = 1; id <= 3; id++)
+		CHECK(evum_program_start(machine.vm, id, &program) == 0);
+	sh_last("sleep 1; reboot -f");
+	await_death(info.init_pid);
+	machine_wait_down(&machine, EVUM_END_REBOOTED);
+	CHECK(machine.out_total == 90000);
+	CHECK(machine.exits >= 3);
+}
+
+static void an_ignored_sigchld_changes_nothing(void)
+{
+	signal(SIGCHLD, SIG_IGN);
+	machine_boot(&machine);
+	CHECK(evum_vm_kill(machine.vm) == 0);
+	machine_wait_down(&machine, EVUM_END_SIGNAL);
+	CHECK(machine.down.value == SIGKILL);
+	signal(SIGCHLD, SIG_DFL);
+}
+
 static void freeing_a_live_machine_ends_it(void)
 {
 	struct evum_vm_info info;
@@ -132,6 +171,8 @@ int main(void)
 	a_stop_is_a_halt();
 	a_paused_machine_can_be_stopped();
 	a_machine_that_does_not_listen_is_killed();
+	nothing_that_was_said_before_the_end_is_lost();
+	an_ignored_sigchld_changes_nothing();
 	freeing_a_live_machine_ends_it();
 	an_init_that_ends_tells_its_status();
 	return 0;

@@ -30,21 +30,58 @@ static void write_text(const char *path, const char *text)
 	close(fd);
 }
 
-static void forbid_namespaces(void)
+/* The maps of a full set of ids can only be written by root of the outer namespace. */
+static void map_as_root(pid_t pid)
 {
-	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-	struct __user_cap_data_struct none[2] = {{0, 0, 0}, {0, 0, 0}};
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/uid_map", (int)pid);
+	write_text(path, "0 0 65535");
+	snprintf(path, sizeof(path), "/proc/%d/gid_map", (int)pid);
+	write_text(path, "0 0 65535");
+}
+
+static void map_as_user(uid_t uid)
+{
 	char map[64];
 
-	snprintf(map, sizeof(map), "1000 %u 1", geteuid());
+	snprintf(map, sizeof(map), "1000 %u 1", uid);
+	write_text("/proc/self/setgroups", "deny");
+	write_text("/proc/self/uid_map", map);
+}
+
+/* as_root: root of a namespace where he can become 65534, and make no other. */
+static void forbid_namespaces(bool as_root)
+{
+	const uint32_t keep = as_root ? 1u << CAP_SETUID | 1u << CAP_SETGID | 1u << CAP_CHOWN |
+						1u << CAP_DAC_OVERRIDE | 1u << CAP_KILL
+				      : 0;
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct caps[2] = {{keep, keep, 0}, {0, 0, 0}};
+	uid_t uid = geteuid();
+	int unshared[2];
+	pid_t mapper;
+
+	CHECK(pipe(unshared) == 0);
+	mapper = as_root ? fork() : -1;
+	if (mapper == 0) {
+		char byte;
+
+		CHECK(read(unshared[0], &byte, 1) == 1);
+		map_as_root(getppid());
+		_exit(0);
+	}
 	if (unshare(CLONE_NEWUSER) < 0) {
 		fprintf(stderr, "no user namespace to forbid them in\n");
 		exit(CHECK_SKIP);
 	}
-	write_text("/proc/self/setgroups", "deny");
-	write_text("/proc/self/uid_map", map);
+	CHECK(write(unshared[1], "", 1) == 1);
+	if (as_root)
+		CHECK(waitpid(mapper, NULL, 0) == mapper);
+	else
+		map_as_user(uid);
 	write_text("/proc/sys/user/max_user_namespaces", "0");
-	CHECK(syscall(SYS_capset, &header, none) == 0);
+	CHECK(syscall(SYS_capset, &header, caps) == 0);
 }
 
 static unsigned int entries(void)
@@ -83,6 +120,42 @@ static void a_machine_boots_and_stops(void)
 	CHECK(evum_vm_stop(machine.vm, 5000) == 0);
 	machine_wait_down(&machine, EVUM_END_HALTED);
 	CHECK(entries() == 0);
+}
+
+/* Modes and owners are no matter of Landlock's. */
+static void nothing_of_the_users_is_changed(void)
+{
+	char path[128], command[256];
+	struct stat st;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/mine", base);
+	fd = open(path, O_CREAT | O_WRONLY, 0600);
+	CHECK(fd >= 0);
+	machine_boot(&machine);
+	snprintf(command, sizeof(command),
+		 "mkdir -p /mnt/h; mount -t hostfs none /mnt/h -o %s; "
+		 "chmod 4777 /mnt/h/mine; chown 1 /mnt/h/mine; touch -d @1 /mnt/h/mine; true",
+		 base);
+	CHECK(machine_sh(&machine, command) == 0);
+	CHECK(fstat(fd, &st) == 0 && (st.st_mode & 07777) == 0600 && st.st_uid == geteuid());
+	CHECK(st.st_mtime > 1);
+	evum_vm_free(machine.vm);
+	unlink(path);
+	close(fd);
+}
+
+static void roots_machine_is_nobodys(void)
+{
+	char path[64];
+	struct evum_vm_info info;
+	struct stat st;
+
+	machine_boot(&machine);
+	evum_vm_info(machine.vm, &info);
+	snprintf(path, sizeof(path), "/proc/%d", info.kernel_pid);
+	CHECK(stat(path, &st) == 0 && st.st_uid == 65534);
+	evum_vm_free(machine.vm);
 }
 
 static void landlock_still_holds(void)
@@ -162,18 +235,43 @@ static void no_room_for_guest_memory_is_told(void)
 	CHECK(strcmp(error.stage, "namespaces") == 0);
 }
 
-int main(void)
+static int all(bool as_root)
 {
-	CHECK(mkdtemp(base) && chmod(base, 0777) == 0 && setenv("TMPDIR", base, 1) == 0);
-	forbid_namespaces();
+	forbid_namespaces(as_root);
 	a_machine_boots_and_stops();
+	if (as_root)
+		roots_machine_is_nobodys();
 	landlock_still_holds();
+	nothing_of_the_users_is_changed();
 	kill_one(0);
 	kill_one(1);
 	a_killed_caller_leaves_nothing();
 	a_directory_left_behind_is_cleared();
 	no_room_for_guest_memory_is_told();
+	return 0;
+}
+
+/* In a process of its own: what was given up doesn't come back. */
+static int in_child(bool as_root)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0)
+		exit(all(as_root));
+	CHECK(waitpid(pid, &status, 0) == pid && WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+int main(void)
+{
+	int status;
+
+	CHECK(mkdtemp(base) && chmod(base, 0777) == 0 && setenv("TMPDIR", base, 1) == 0);
+	status = in_child(false);
+	if (status == 0 && geteuid() == 0)
+		status = in_child(true);
 	rmdir(base);
 	CHECK(access(base, F_OK) < 0);
-	return 0;
+	return status;
 }
