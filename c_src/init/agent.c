@@ -20,6 +20,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -45,6 +46,7 @@
 #define SHELL_LOOK_NS 500000
 #define STOP_PATIENCE_MS 300
 #define CONSOLE_LOOK_MS 5
+#define CONSOLE_LOOK_MAX_MS 200
 
 #define WORD_LINE UINT64_MAX
 #define WORD_SIGNALS (UINT64_MAX - 1)
@@ -60,12 +62,16 @@ struct agent {
 	int64_t now;	 /* ms, read once a wake-up */
 	uint32_t taken;	 /* bytes read from the line and not yet granted again */
 	uint32_t typed;	 /* bytes typed on the console and not yet granted again */
+	int look_ms;	 /* when to look next whether they were read */
 	struct spawn_host host;
 	struct frame_reader in;
 	struct outq out;
 	struct run_spec spec;
 	struct procs procs;
 };
+
+/* of the kernel's include/linux/sched.h */
+#define PF_EXITING 0x4u
 
 typedef void frame_handler(struct agent *agent, const struct frame *frame);
 
@@ -165,6 +171,7 @@ static void typed_handler(struct agent *agent, const struct frame *frame)
 {
 	if (frame->len == 4)
 		agent->typed += frame_u32(frame->payload);
+	agent->look_ms = CONSOLE_LOOK_MS;
 }
 
 static frame_handler *const handlers[] = {
@@ -232,6 +239,39 @@ static void grant_lines(struct agent *agent)
 		open_console(agent);
 	if (waiting == 0)
 		send_credit(agent, 1, &agent->typed);
+	else if (agent->look_ms < CONSOLE_LOOK_MAX_MS)
+		agent->look_ms *= 2;
+}
+
+/* Is the dist's init ending, or gone?  From proc(5): the ninth number of stat are its flags. */
+static bool init_is_ending(const struct boot *boot)
+{
+	char path[32], stat[512];
+	const char *rest;
+	ssize_t len;
+	int fd, i;
+
+	snprintf(path, sizeof(path), "%d/stat", (int)boot->init);
+	fd = openat(boot->proc, path, O_RDONLY | O_CLOEXEC);
+	len = fd < 0 ? -1 : read(fd, stat, sizeof(stat) - 1);
+	if (fd >= 0)
+		close(fd);
+	if (len <= 0)
+		return true;
+	stat[len] = '\0';
+	rest = strrchr(stat, ')');
+	for (i = 0; i < 7 && rest != NULL; i++)
+		rest = strchr(rest + 1, ' ');
+	return rest != NULL && (strtoul(rest, NULL, 10) & PF_EXITING) != 0;
+}
+
+/*
+ * The end of the dist's init kills all programs, before the guardian hears of it:
+ * that is the machine's end, which is told next, and not theirs.
+ */
+static bool died_with_init(const struct agent *agent, int status)
+{
+	return WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && init_is_ending(agent->boot);
 }
 
 static void take_signals(struct agent *agent)
@@ -245,7 +285,7 @@ static void take_signals(struct agent *agent)
 		if (info.ssi_signo == SIGTERM && agent->stop_at == 0)
 			agent->stop_at = agent->now + STOP_PATIENCE_MS;
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
-		proc_ended(&agent->procs, pid, status, agent->now);
+		proc_ended(&agent->procs, pid, status, died_with_init(agent, status), agent->now);
 }
 
 static void wait_events(struct agent *agent, int timeout)
@@ -278,8 +318,8 @@ static int idle_time(const struct agent *agent)
 	if (first >= 0 && (due == 0 || first < due))
 		due = first;
 	/* Nobody tells when a program has read from its terminal. */
-	if (agent->typed > 0 && (due == 0 || agent->now + CONSOLE_LOOK_MS < due))
-		due = agent->now + CONSOLE_LOOK_MS;
+	if (agent->typed > 0 && (due == 0 || agent->now + agent->look_ms < due))
+		due = agent->now + agent->look_ms;
 	if (due == 0)
 		return -1;
 	return due > agent->now ? (int)(due - agent->now) : 0;

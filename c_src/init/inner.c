@@ -69,7 +69,11 @@ static _Noreturn void exec_shell(const struct boot *boot)
 	const char *name = strrchr(boot->shell, '/') + 1;
 	char path[BOOT_TEXT_MAX], argv0[32];
 	char *argv[] = {argv0, NULL};
-	char *envp[] = {path, (char[]){"HOME=/root"}, (char[]){"TERM=linux"}, (char[]){"USER=root"},
+	char *envp[] = {path,
+			(char[]){"HOME=/root"},
+			(char[]){"TERM=linux"},
+			(char[]){"USER=root"},
+			(char[]){"LANG=C.UTF-8"},
 			NULL};
 
 	/* A login shell reads the host's profile, which would drop our part of PATH. */

@@ -243,7 +243,7 @@ void proc_event(struct procs *procs, uint64_t word, uint32_t events)
 		proc->out[stream - 1].hung_up = true;
 }
 
-void proc_ended(struct procs *procs, pid_t pid, int status, int64_t now)
+void proc_ended(struct procs *procs, pid_t pid, int status, bool untold, int64_t now)
 {
 	struct proc *proc = procs->slot;
 	int held, i;
@@ -254,6 +254,7 @@ void proc_ended(struct procs *procs, pid_t pid, int status, int64_t now)
 	if (proc == procs->slot + procs->high)
 		return;
 	proc->ended = true;
+	proc->untold = untold;
 	proc->status = status;
 	proc->ended_at = now;
 	proc->active_at = now;
@@ -358,9 +359,9 @@ static void finish(struct procs *procs, struct proc *proc, struct outq *out, int
 			end_output(proc, i, out);
 	if (proc->out[0].fd >= 0 || proc->out[1].fd >= 0)
 		return;
-	if (WIFSIGNALED(status))
+	if (!proc->untold && WIFSIGNALED(status))
 		send_exit(out, proc->id, EVUM_SIGNALED, WTERMSIG(status));
-	else
+	else if (!proc->untold)
 		send_exit(out, proc->id, EVUM_EXITED, WEXITSTATUS(status));
 	release(procs, proc);
 }

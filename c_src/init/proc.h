@@ -40,7 +40,8 @@ struct proc_input {
 struct proc {
 	bool used;
 	bool ended;
-	int status; /* of waitpid(2) */
+	bool untold; /* its end is the machine's, which is told for all */
+	int status;  /* of waitpid(2) */
 	uint32_t id;
 	pid_t pid;
 	int64_t ended_at;  /* ms */
@@ -73,7 +74,7 @@ void proc_signal(struct procs *procs, uint32_t id, int signal);
 void proc_event(struct procs *procs, uint64_t word, uint32_t events);
 
 /* A child was reaped; pid may be a stranger. */
-void proc_ended(struct procs *procs, pid_t pid, int status, int64_t now);
+void proc_ended(struct procs *procs, pid_t pid, int status, bool untold, int64_t now);
 
 /* Moves what can be moved, once round.  Returns true where there is more to do at once. */
 bool procs_pump(struct procs *procs, struct outq *out, int64_t now);

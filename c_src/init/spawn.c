@@ -95,6 +95,7 @@ static int settle(const struct spawn_host *host, struct run_spec *spec, const in
 	umask(022);
 	run_default(spec, "PATH", host->path);
 	run_default(spec, "TERM", "linux");
+	run_default(spec, "LANG", "C.UTF-8");
 	result = set_user(spec);
 	if (result < 0)
 		return result;
