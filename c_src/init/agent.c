@@ -75,14 +75,6 @@ struct agent {
 
 typedef void frame_handler(struct agent *agent, const struct frame *frame);
 
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 static void run_handler(struct agent *agent, const struct frame *frame)
 {
 	int result = run_parse(frame->payload, frame->len, &agent->spec);
@@ -293,7 +285,7 @@ static void wait_events(struct agent *agent, int timeout)
 	struct epoll_event event[EVENTS_MAX];
 	int count = epoll_wait(agent->epoll, event, EVENTS_MAX, timeout), i;
 
-	agent->now = now_ms();
+	agent->now = boot_now_ms();
 	for (i = 0; i < count; i++) {
 		if (event[i].data.u64 == WORD_SIGNALS) {
 			agent->signals_ready = true;
@@ -376,11 +368,11 @@ static void say_hello(struct agent *agent)
 static void await_shell(const struct agent *agent)
 {
 	const struct timespec pause = {.tv_nsec = SHELL_LOOK_NS};
-	int64_t until = now_ms() + SHELL_PATIENCE_MS;
+	int64_t until = boot_now_ms() + SHELL_PATIENCE_MS;
 	struct termios mode;
 
 	while (agent->console >= 0 && tcgetattr(agent->console, &mode) == 0 &&
-	       (mode.c_lflag & ICANON) && now_ms() < until)
+	       (mode.c_lflag & ICANON) && boot_now_ms() < until)
 		nanosleep(&pause, NULL);
 }
 
@@ -439,7 +431,7 @@ _Noreturn void agent_main(const struct boot *boot, bool first)
 		_exit(1);
 	agent->boot = boot;
 	agent->in_ready = agent->signals_ready = agent->out.ready = true;
-	agent->now = now_ms();
+	agent->now = boot_now_ms();
 	agent->host =
 		(struct spawn_host){.mnt_ns = boot->mnt_ns, .proc = boot->proc, .path = boot->path};
 	raise_limit(agent);

@@ -4,8 +4,10 @@
  */
 #include "boot.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <time.h>
 
 int boot_error(struct boot *boot, const char *format, ...)
 {
@@ -15,4 +17,24 @@ int boot_error(struct boot *boot, const char *format, ...)
 	vsnprintf(boot->error, sizeof(boot->error), format, args);
 	va_end(args);
 	return -1;
+}
+
+int64_t boot_now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+int boot_next_signal(const sigset_t *set, int64_t wait_ms)
+{
+	struct timespec wait = {.tv_sec = wait_ms / 1000,
+				.tv_nsec = (long)(wait_ms % 1000) * 1000000};
+	int signal;
+
+	do
+		signal = sigtimedwait(set, NULL, wait_ms < 0 ? NULL : &wait);
+	while (signal < 0 && errno == EINTR);
+	return signal < 0 ? 0 : signal;
 }

@@ -8,7 +8,9 @@
 #ifndef EVUM_INIT_BOOT_H
 #define EVUM_INIT_BOOT_H
 
+#include <signal.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "cmdline.h"
@@ -36,5 +38,9 @@ struct boot {
 
 /* Notes why the boot can't go on; always returns -1. */
 int boot_error(struct boot *boot, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Milliseconds of a clock that only goes forward. */
+int64_t boot_now_ms(void);
+/* Takes the next of the signals in set, or 0 after wait_ms; negative waits for ever. */
+int boot_next_signal(const sigset_t *set, int64_t wait_ms);
 
 #endif

@@ -39,14 +39,6 @@ struct guardian {
 	bool forced; /* the agent asked for the power to be cut */
 };
 
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 static void guardian_signals(sigset_t *set)
 {
 	sigemptyset(set);
@@ -85,7 +77,7 @@ static void start_agent(struct guardian *guardian)
 		line_pad(boot->line);
 	}
 	guardian->first = false;
-	guardian->agent_started = now_ms();
+	guardian->agent_started = boot_now_ms();
 	boot->agent = fork();
 	if (boot->agent == 0)
 		agent_main(boot, first);
@@ -116,28 +108,17 @@ static void reap(struct guardian *guardian)
 		note_child(guardian, pid, status);
 }
 
-/* Waits for a signal; wait_ms negative: for ever. */
-static int next_signal(const struct guardian *guardian, int64_t wait_ms)
-{
-	struct timespec wait = {.tv_sec = wait_ms / 1000,
-				.tv_nsec = (long)(wait_ms % 1000) * 1000000};
-
-	if (wait_ms < 0)
-		return sigwaitinfo(&guardian->signals, NULL);
-	return sigtimedwait(&guardian->signals, NULL, &wait);
-}
-
 /* Lets the agent send what it has, then makes sure that it is gone. */
 static void stop_agent(struct guardian *guardian)
 {
 	struct boot *boot = guardian->boot;
-	int64_t until = now_ms() + AGENT_STOP_MS, left;
+	int64_t until = boot_now_ms() + AGENT_STOP_MS, left;
 
 	if (boot->agent <= 0)
 		return;
 	kill(boot->agent, SIGTERM);
-	while (boot->agent > 0 && (left = until - now_ms()) > 0) {
-		(void)next_signal(guardian, left);
+	while (boot->agent > 0 && (left = until - boot_now_ms()) > 0) {
+		(void)boot_next_signal(&guardian->signals, left);
 		reap(guardian);
 	}
 	if (boot->agent <= 0)
@@ -196,13 +177,13 @@ _Noreturn void guardian_watch(struct boot *boot)
 	for (;;) {
 		wait = -1;
 		if (boot->agent <= 0) {
-			wait = guardian.agent_started + RESTART_PAUSE_MS - now_ms();
+			wait = guardian.agent_started + RESTART_PAUSE_MS - boot_now_ms();
 			if (guardian.first || wait <= 0) {
 				start_agent(&guardian);
 				wait = boot->agent > 0 ? -1 : RESTART_PAUSE_MS;
 			}
 		}
-		if (next_signal(&guardian, wait) == SIGINT)
+		if (boot_next_signal(&guardian.signals, wait) == SIGINT)
 			kill(boot->init, SIGINT);
 		reap(&guardian);
 		if (guardian.init_ended)

@@ -35,14 +35,6 @@
 #define SHUTDOWN_MS 500	    /* for programs to go after SIGTERM */
 #define SHUTDOWN_LOOK_MS 10 /* those of the agent's are not our children: look */
 
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 static void unblock_signals(void)
 {
 	sigset_t none;
@@ -101,19 +93,6 @@ static pid_t start_shell(const struct boot *boot, int proc)
 	return pid;
 }
 
-/* Takes the next of the signals in set, or 0 after wait_ms; negative waits for ever. */
-static int next_signal(const sigset_t *set, int64_t wait_ms)
-{
-	struct timespec wait = {.tv_sec = wait_ms / 1000,
-				.tv_nsec = (long)(wait_ms % 1000) * 1000000};
-	int signal;
-
-	do
-		signal = sigtimedwait(set, NULL, wait_ms < 0 ? NULL : &wait);
-	while (signal < 0 && errno == EINTR);
-	return signal < 0 ? 0 : signal;
-}
-
 /* Reaps what has ended; returns true where pid was among it. */
 static bool reap(pid_t pid)
 {
@@ -128,14 +107,14 @@ static bool reap(pid_t pid)
 /* An interactive shell ignores SIGTERM and goes by SIGHUP. */
 static _Noreturn void shut_down(const sigset_t *set, pid_t shell, int how)
 {
-	int64_t until = now_ms() + SHUTDOWN_MS;
+	int64_t until = boot_now_ms() + SHUTDOWN_MS;
 
 	kill(-1, SIGTERM);
 	kill(-1, SIGCONT);
 	if (shell > 0)
 		kill(-shell, SIGHUP);
-	while (kill(-1, 0) == 0 && now_ms() < until) {
-		(void)next_signal(set, SHUTDOWN_LOOK_MS);
+	while (kill(-1, 0) == 0 && boot_now_ms() < until) {
+		(void)boot_next_signal(set, SHUTDOWN_LOOK_MS);
 		(void)reap(0);
 	}
 	kill(-1, SIGKILL);
@@ -157,18 +136,18 @@ static void set_signals(sigset_t *set)
 
 static _Noreturn void run_built_in(const struct boot *boot, int proc)
 {
-	int64_t started = 0, due = now_ms();
+	int64_t started = 0, due = boot_now_ms();
 	pid_t shell = 0;
 	sigset_t set;
 
 	set_signals(&set);
 	for (;;) {
-		if (shell <= 0 && now_ms() >= due) {
-			started = now_ms();
+		if (shell <= 0 && boot_now_ms() >= due) {
+			started = boot_now_ms();
 			shell = start_shell(boot, proc);
 			due = started + SHELL_PAUSE_MS;
 		}
-		switch (next_signal(&set, shell > 0 ? -1 : due - now_ms())) {
+		switch (boot_next_signal(&set, shell > 0 ? -1 : due - boot_now_ms())) {
 		case SIGUSR1: /* halt: there is nobody to look at a halted machine */
 		case SIGUSR2:
 			shut_down(&set, shell, RB_POWER_OFF);
@@ -181,7 +160,8 @@ static _Noreturn void run_built_in(const struct boot *boot, int proc)
 		if (!reap(shell))
 			continue;
 		shell = 0;
-		due = now_ms() - started < SHELL_FAST_MS ? started + SHELL_PAUSE_MS : now_ms();
+		due = boot_now_ms() - started < SHELL_FAST_MS ? started + SHELL_PAUSE_MS
+							      : boot_now_ms();
 	}
 }
 
