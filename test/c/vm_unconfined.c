@@ -11,6 +11,7 @@
 #include <linux/capability.h>
 #include <poll.h>
 #include <sched.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -50,8 +51,19 @@ static void map_as_user(uid_t uid)
 	write_text("/proc/self/uid_map", map);
 }
 
-/* as_root: root of a namespace where he can become 65534, and make no other. */
-static void forbid_namespaces(bool as_root)
+static void mount_noexec(const char *const *paths, size_t count)
+{
+	if (count > 0)
+		CHECK(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
+	for (size_t i = 0; i < count; i++)
+		CHECK(mount("none", paths[i], "tmpfs", MS_NOEXEC, NULL) == 0);
+}
+
+/*
+ * as_root: root of a namespace where he can become 65534, and make no other.
+ * more: namespaces made before; noexec: where nothing may be executed.
+ */
+static void forbid_namespaces(bool as_root, int more, const char *const *noexec, size_t count)
 {
 	const uint32_t keep = as_root ? 1u << CAP_SETUID | 1u << CAP_SETGID | 1u << CAP_CHOWN |
 						1u << CAP_DAC_OVERRIDE | 1u << CAP_KILL
@@ -71,7 +83,7 @@ static void forbid_namespaces(bool as_root)
 		map_as_root(getppid());
 		_exit(0);
 	}
-	if (unshare(CLONE_NEWUSER) < 0) {
+	if (unshare(CLONE_NEWUSER | more) < 0) {
 		fprintf(stderr, "no user namespace to forbid them in\n");
 		exit(CHECK_SKIP);
 	}
@@ -80,6 +92,7 @@ static void forbid_namespaces(bool as_root)
 		CHECK(waitpid(mapper, NULL, 0) == mapper);
 	else
 		map_as_user(uid);
+	mount_noexec(noexec, count);
 	write_text("/proc/sys/user/max_user_namespaces", "0");
 	CHECK(syscall(SYS_capset, &header, caps) == 0);
 }
@@ -235,9 +248,27 @@ static void no_room_for_guest_memory_is_told(void)
 	CHECK(strcmp(error.stage, "namespaces") == 0);
 }
 
+/* Guest memory is mapped executable; here is no directory where that may be done. */
+static int no_executable_memory_is_told(bool unused)
+{
+	static const char *const bases[] = {"/dev/shm", "/tmp"};
+	struct evum_config config;
+	struct evum_error error;
+	struct evum_vm *vm;
+
+	(void)unused;
+	forbid_namespaces(false, CLONE_NEWNS, bases, 2);
+	evum_config_init(&config);
+	config.initramfs = config.kernel; /* any file: it doesn't get that far */
+	CHECK(setenv("TMPDIR", "/dev/shm", 1) == 0);
+	CHECK(evum_vm_start(&config, machine_handler, NULL, &vm, &error) < 0);
+	CHECK(strcmp(error.stage, "memory") == 0 && strstr(error.text, "noexec"));
+	return 0;
+}
+
 static int all(bool as_root)
 {
-	forbid_namespaces(as_root);
+	forbid_namespaces(as_root, 0, NULL, 0);
 	a_machine_boots_and_stops();
 	if (as_root)
 		roots_machine_is_nobodys();
@@ -252,13 +283,13 @@ static int all(bool as_root)
 }
 
 /* In a process of its own: what was given up doesn't come back. */
-static int in_child(bool as_root)
+static int in_child(int (*test)(bool), bool as_root)
 {
 	int status;
 	pid_t pid = fork();
 
 	if (pid == 0)
-		exit(all(as_root));
+		exit(test(as_root));
 	CHECK(waitpid(pid, &status, 0) == pid && WIFEXITED(status));
 	return WEXITSTATUS(status);
 }
@@ -268,9 +299,11 @@ int main(void)
 	int status;
 
 	CHECK(mkdtemp(base) && chmod(base, 0777) == 0 && setenv("TMPDIR", base, 1) == 0);
-	status = in_child(false);
+	status = in_child(all, false);
 	if (status == 0 && geteuid() == 0)
-		status = in_child(true);
+		status = in_child(all, true);
+	if (status == 0)
+		status = in_child(no_executable_memory_is_told, false);
 	rmdir(base);
 	CHECK(access(base, F_OK) < 0);
 	return status;
