@@ -10,7 +10,7 @@ create() -> create([]).
 
 %% @doc Creates a machine and waits until its guest is up. It lives under
 %% evum's supervisor until it is stopped or halts, and sends its console to the
-%% caller (or to `owner'). Options, as a proplist or a map:
+%% caller (or to `owner'); when the caller ends before that, so does the machine. Options, as a proplist or a map:
 %%
 %% `label', `dist', `net' (`false'), `mem' (MiB, 32 or more), `kernel', `args',
 %% `cpu' (`any' or a number), `console' (`line', `tagged', `none'), `owner'
@@ -29,7 +29,7 @@ create(Opts) -> evum_vm_sup:create(create, Opts).
 %% @doc All machines of this node, by label.
 -spec list() -> [#{label := atom(), pid := pid(), dist := atom(), state := atom(), atom() => term()}].
 list() ->
-    Machines = [evum_vm:call(Vm, brief, 2000) || Vm <- pg:get_local_members(evum_machines, machines)],
+    Machines = [evum_vm:call(Vm, brief, 2000) || Vm <- evum_vm:all()],
     lists:sort(fun by_label/2, [M || M <- Machines, is_map(M)]).
 
 %% evm2 before evm10.

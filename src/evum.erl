@@ -23,7 +23,9 @@
 -define(SEND_MS, 5000).
 -define(CALL_MS, 10000).
 -define(BOOT_MS, 60000).
--define(TEXT_MAX, 65536).
+%% A UML line goes deaf for good when its terminal holds more than 3968 bytes. The
+%% guest's agent can't see those of an unfinished line, and grants 1920 more.
+-define(LINE_MAX, 2047).
 -define(PUTS_MAX, 1048576).
 
 %% --- starting and stopping -----------------------------------------------------
@@ -57,11 +59,13 @@ linked(ignore, #{label := Label}) -> {error, {label_in_use, Label}};
 linked({error, _} = Error, _Machine) -> Error.
 
 %% @doc A child specification: restarted when it crashed, not when it was halted.
+%% Its id is the label, or unique where none is given.
 -spec child_spec(options()) -> supervisor:child_spec().
 child_spec(Opts) ->
-    Label = if is_map(Opts) -> maps:get(label, Opts, evum); true -> proplists:get_value(label, Opts, evum) end,
+    Unique = {evum, make_ref()},
+    Id = if is_map(Opts) -> maps:get(label, Opts, Unique); true -> proplists:get_value(label, Opts, Unique) end,
     #{
-        id => Label, start => {?MODULE, start_link, [Opts]}, restart => transient,
+        id => Id, start => {?MODULE, start_link, [Opts]}, restart => transient,
         shutdown => evum_vm_sup:shutdown(), type => worker, modules => [evum_vm]
     }.
 
@@ -98,16 +102,25 @@ finish_pid(Pid, Order, Ms) ->
 
 %% @doc Types a line. Returns the console's echo of it, prompt included, which
 %% is taken out of the stream, or `timeout' after 5 s.
+%%
+%% A list is characters, typed in UTF-8; a binary, and what of it is in a list, is
+%% typed as it is. One line: `{error, {bad_text, _}}' for more, `{too_long, 2047}'
+%% for what a terminal can't hold (a shell may take less: busybox's 1023 bytes).
+%% A tab or another control character is a key to whoever reads the terminal, so
+%% its echo may differ, and is then no echo: `timeout'. While somebody is attached
+%% the echo is his: `{error, attached}'.
 -spec send(vm(), unicode:chardata()) -> binary() | timeout | error().
 send(Vm, Line) -> send(Vm, Line, ?SEND_MS).
 
 %% @doc The same within `Ms'.
 -spec send(vm(), unicode:chardata(), pos_integer()) -> binary() | timeout | error().
 send(Vm, Line, Ms) when is_integer(Ms), Ms > 0 ->
-    case chardata(Line, ?TEXT_MAX) of
-        {ok, Bytes} -> call(Vm, {send, chomp(Bytes), Ms}, 2 * Ms + ?CALL_MS);
+    case chardata(Line, ?LINE_MAX + 1) of
+        {ok, Bytes} -> send_line(Vm, chomp(Bytes), Ms);
+        {error, {too_long, _}} -> {error, {too_long, ?LINE_MAX}};
         {error, _} = Error -> Error
-    end.
+    end;
+send(_Vm, _Line, _Ms) -> {error, {bad_option, timeout}}.
 
 chomp(Bytes) ->
     case byte_size(Bytes) > 0 andalso binary:last(Bytes) =:= $\n of
@@ -115,7 +128,14 @@ chomp(Bytes) ->
         false -> Bytes
     end.
 
-%% @doc Types bytes, as they are. Returns when they are handed over to the
+send_line(_Vm, Line, _Ms) when byte_size(Line) > ?LINE_MAX -> {error, {too_long, ?LINE_MAX}};
+send_line(Vm, Line, Ms) ->
+    case binary:match(Line, [<<"\n">>, <<"\r">>]) of
+        nomatch -> call(Vm, {send, Line, Ms}, 2 * Ms + ?CALL_MS);
+        _ -> {error, {bad_text, Line}}
+    end.
+
+%% @doc Types bytes, as they are, and a list's characters in UTF-8. Returns when they are handed over to the
 %% guest's console; `{error, {timeout, console_input, N}}' when after 5 s only
 %% the first `N' of them were.
 -spec puts(vm(), unicode:chardata()) -> ok | error().
@@ -125,20 +145,18 @@ puts(Vm, Bytes) ->
         {error, _} = Error -> Error
     end.
 
-chardata(Data, Max) ->
-    try iolist_to_binary(Data) of
+%% A list's integers are characters, also those below 256; binaries are bytes.
+chardata(Data, Max) when is_binary(Data); is_list(Data) ->
+    try iolist_to_binary(utf8(Data)) of
         Bytes -> bounded(Bytes, Max)
     catch
-        error:badarg -> unicode_data(Data, Max)
-    end.
+        error:_ -> {error, {bad_text, Data}}
+    end;
+chardata(Data, _Max) -> {error, {bad_text, Data}}.
 
-unicode_data(Data, Max) ->
-    try unicode:characters_to_binary(Data) of
-        Bytes when is_binary(Bytes) -> bounded(Bytes, Max);
-        _ -> {error, {bad_text, Data}}
-    catch
-        error:badarg -> {error, {bad_text, Data}}
-    end.
+utf8([Head | Tail]) -> [utf8(Head) | utf8(Tail)];
+utf8(Char) when is_integer(Char) -> <<Char/utf8>>;
+utf8(Bytes) -> Bytes.
 
 bounded(Bytes, Max) when byte_size(Bytes) =< Max -> {ok, Bytes};
 bounded(_Bytes, Max) -> {error, {too_long, Max}}.
@@ -168,18 +186,20 @@ attach(Vm) ->
 
 %% @doc Waits at most `Ms' until the guest is `up', or until the console shows
 %% what matches a regular expression: anything since the last echo of {@link
-%% send/2} or the last successful `await', partial lines included.
--spec await(vm(), up | {text, iodata()}, pos_integer()) ->
+%% send/2} or the last successful `await', partial lines included. A list is
+%% characters, and stands for their bytes in UTF-8; bytes are what is matched.
+-spec await(vm(), up | {text, unicode:chardata()}, pos_integer()) ->
     ok | {error, {timeout, What :: term(), Seen :: term()} | term()}.
 await(Vm, up, Ms) when is_integer(Ms), Ms > 0 -> call(Vm, {await, up, Ms}, Ms + ?CALL_MS);
 await(Vm, {text, Regexp}, Ms) when is_integer(Ms), Ms > 0 ->
-    try re:compile(Regexp) of
-        {ok, Compiled} -> call(Vm, {await, {text, {Regexp, Compiled}}, Ms}, Ms + ?CALL_MS);
-        {error, {Why, At}} -> {error, {bad_regexp, Regexp, Why, At}}
-    catch
-        error:badarg -> {error, {bad_option, text}}
+    case chardata(Regexp, ?PUTS_MAX) of
+        {ok, Bytes} -> await_text(Vm, Regexp, re:compile(Bytes), Ms);
+        {error, _} -> {error, {bad_option, text}}
     end;
 await(_Vm, What, _Ms) -> {error, {bad_option, What}}.
+
+await_text(Vm, Regexp, {ok, Compiled}, Ms) -> call(Vm, {await, {text, {Regexp, Compiled}}, Ms}, Ms + ?CALL_MS);
+await_text(_Vm, Regexp, {error, {Why, At}}, _Ms) -> {error, {bad_regexp, Regexp, Why, At}}.
 
 %% --- programs ----------------------------------------------------------------------
 
@@ -277,18 +297,10 @@ format_error(Reason) -> evum_error:format(Reason).
 
 call(Vm, Request, Ms) -> with(Vm, fun(Pid) -> evum_vm:call(Pid, Request, Ms) end).
 
-with(Pid, Fun) when is_pid(Pid) -> Fun(Pid);
-with(Label, Fun) when is_atom(Label) ->
-    case is_machine(whereis(Label)) of
-        {true, Pid} -> Fun(Pid);
+%% A label may be the name of any process, and a pid anybody's: only a machine is spoken to.
+with(Label, Fun) when is_atom(Label), Label =/= undefined -> with(whereis(Label), Fun);
+with(Pid, Fun) ->
+    case evum_vm:is_machine(Pid) of
+        true -> Fun(Pid);
         false -> {error, noproc}
-    end;
-with(_Vm, _Fun) -> {error, noproc}.
-
-%% A label may be the name of any process: only a machine is spoken to.
-is_machine(Pid) when is_pid(Pid) ->
-    case whereis(evum_machines) =/= undefined andalso lists:member(Pid, pg:get_local_members(evum_machines, machines)) of
-        true -> {true, Pid};
-        false -> false
-    end;
-is_machine(_) -> false.
+    end.

@@ -68,7 +68,7 @@ start_link(Vm, Label) ->
 %% @doc The shell command that attaches to the machine called `Label'.
 -spec command(atom()) -> string().
 command(Label) ->
-    lists:flatten([filename:join(code:priv_dir(evum), "evum-attach"), $\s, atom_to_list(Label)]).
+    lists:flatten([filename:join(evm_cfg:priv_dir(), "evum-attach"), $\s, atom_to_list(Label)]).
 
 %% @doc The abstract socket address of the machine called `Label'.
 -spec address(atom()) -> binary().

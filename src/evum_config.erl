@@ -47,6 +47,7 @@ with_dist(#{dist := Name} = Opts) ->
 launch(Opts, Dist) ->
     Kernel = maps:get(kernel, Opts, maps:get(kernel, Dist, kernel())),
     maybe_all([
+        fun(_) -> cpu_check(maps:get(cpu, Opts)) end,
         fun(_) -> kernel_check(Kernel) end,
         fun(_) -> evum_port:program() end,
         fun(_) -> initramfs() end,
@@ -60,6 +61,7 @@ machine(#{console := Console, owner := Owner, cpu := Cpu, verbose := Verbose, ar
         owner => case Owner of caller -> self(); _ -> Owner end,
         mem => Mem,
         supervised => false,
+        creator => none,
         config => Config#{
             mem => Mem,
             args => maps:get(args, Dist, []) ++ Args,
@@ -68,6 +70,20 @@ machine(#{console := Console, owner := Owner, cpu := Cpu, verbose := Verbose, ar
             copy_log => Console =/= none andalso not Verbose
         }
     }.
+
+%% May this process use that CPU? A machine that were refused it later would be made first.
+cpu_check(N) when is_integer(N) ->
+    {ok, Status} = file:read_file("/proc/self/status"),
+    {match, [List]} = re:run(Status, "^Cpus_allowed_list:\\s*(\\S+)$", [multiline, {capture, all_but_first, list}]),
+    case lists:any(fun(Range) -> in_range(N, Range) end, string:lexemes(List, ",")) of
+        true -> {ok, N};
+        false -> {error, {bad_option, cpu}}
+    end;
+cpu_check(Word) -> {ok, Word}.
+
+in_range(N, Range) ->
+    Ends = [list_to_integer(End) || End <- string:lexemes(Range, "-")],
+    hd(Ends) =< N andalso N =< lists:last(Ends).
 
 %% Machines go round the CPUs, the whole of each on one.
 cpu(spread) -> {spread, evum_app:next_cpu()};

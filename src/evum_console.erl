@@ -187,12 +187,10 @@ expect(Ref, Line, #console{echoes = Echoes} = C) ->
 
 %% @doc Nobody waits for `Ref' any more.
 -spec forget(reference(), console()) -> console().
-forget(Ref, #console{echoes = Echoes, line = Line} = C0) ->
-    C = C0#console{echoes = lists:keydelete(Ref, 1, Echoes)},
-    case C of
-        #console{mode = tagged, echoes = []} -> keep(C#console{line = <<>>}, Line);
-        _ -> C
-    end.
+forget(Ref, #console{echoes = Echoes, line = Line} = C) ->
+    %% what was kept for the echo is cut to what a line may be: it counts against the window
+    {[], C1} = feed(C#console{echoes = lists:keydelete(Ref, 1, Echoes), line = <<>>}, Line),
+    C1.
 
 echo(Clean, Echoes) ->
     case [E || {_, Line} = E <- Echoes, ends_with(Clean, Line)] of
@@ -257,7 +255,15 @@ drop_empty(Lines) -> Lines.
 
 %% @doc The current line so far, as the guest printed it.
 -spec partial(console()) -> binary().
-partial(C) -> last_line(tail(bytes(C), ?LINE_MAX)).
+partial(#console{ring = Ring}) -> last_line(iolist_to_binary(newest(Ring, ?LINE_MAX, []))).
+
+%% At least the last N bytes: this is asked for at each frame, so the ring isn't copied.
+newest(_Ring, N, Parts) when N =< 0 -> Parts;
+newest(Ring, N, Parts) ->
+    case queue:out_r(Ring) of
+        {{value, Part}, Rest} -> newest(Rest, N - byte_size(Part), [Part | Parts]);
+        {empty, _} -> Parts
+    end.
 
 %% @doc Does the current line show something, such as a prompt?
 -spec prompt(console()) -> boolean().

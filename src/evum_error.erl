@@ -46,11 +46,16 @@ sentence({max_output, _}) -> "the program printed more than max_output bytes and
 sentence({refused, Text}) -> f("the guest's kernel refused: ~ts", [Text]);
 sentence({mem_range, Min, Max}) -> f("memory must be between ~b and ~b MiB, what the machine was started with", [Min, Max]);
 sentence(agent_restarted) -> "the guest's agent was killed and restarted, and its programs with it";
+sentence(State) when State =:= booting; State =:= rebooting; State =:= stopping ->
+    f("the machine is ~ts: wait until it is up (evum:await/3)", [State]);
+sentence(attached) -> "somebody is attached to the console and gets the echo: use evum:puts/2 or evum:exec/2";
+sentence(closed) -> "the program's input is closed";
 sentence(paused) -> "the machine is paused: evum:resume/1";
 sentence(not_owner) -> "only the machine's owner can give it away";
 sentence({busy, N}) -> f("~b bytes were taken; more when stdin_ready comes", [N]);
 %% waiting
 sentence({timeout, #{stdout := _, stderr := _}}) -> "the program didn't end in time and was killed";
+sentence({timeout, start}) -> "the program didn't start in time";
 sentence({timeout, up, Stage}) -> f("the machine wasn't up in time: it is in stage ~ts", [stage(Stage)]);
 sentence({timeout, console_input, N}) -> f("the guest didn't read its console: ~b bytes were handed over", [N]);
 sentence({timeout, {text, Re}, _}) -> f("the console didn't show ~ts in time", [Re]);
@@ -58,6 +63,10 @@ sentence({timeout, What, unresponsive}) -> f("the machine's process didn't answe
 sentence({timeout, What, Stage}) -> f("~tp took too long, in stage ~ts", [What, stage(Stage)]);
 %% how machines and programs end
 sentence(noproc) -> "there is no such machine; evm:list() lists them";
+sentence(noconnection) -> "the node that it is on isn't connected";
+sentence({nodedown, Node}) -> f("the node ~ts that it was on is gone", [Node]);
+sentence(killed) -> "its Erlang process was killed";
+sentence({shutdown, owner_down}) -> "the process that it ran for ended";
 sentence({vm_down, Reason}) -> ["the machine is down: ", sentence(Reason)];
 sentence({boot_failed, Stage, []}) -> f("the boot failed in stage ~ts", [stage(Stage)]);
 sentence({boot_failed, Stage, Lines}) -> f("the boot failed in stage ~ts: ~ts", [stage(Stage), lists:last(Lines)]);
@@ -95,8 +104,8 @@ option(net) -> "net must be false: this version has no networks";
 option(mem) -> "mem must be a number of MiB, 32 or more";
 option(kernel) -> "kernel must be the name of a file";
 option(args) ->
-    "args must be a list of kernel arguments, 3000 bytes at most, and none that evum sets itself "
-    "(mem=, initrd=, con..., ssl..., ubd..., vec..., umid=, hostfs=, noreboot, evum...)";
+    f("args must be a list of kernel arguments, 3000 bytes at most, and none that evum sets itself (~ts)",
+      [lists:join(", ", evum_proto:reserved_args())]);
 option(cpu) -> "cpu must be any or the number of a CPU that this process may use";
 option(console) -> "console must be line, tagged or none";
 option(owner) -> "owner must be a process or none";
@@ -104,6 +113,8 @@ option(life) -> "life must be a process";
 option(Key) when Key =:= wait_boot; Key =:= timeout -> f("~ts must be a positive number of ms (or, at a start, wait_boot false)", [Key]);
 option(on_reboot) -> "on_reboot must be reboot or stop";
 option(verbose) -> "verbose must be true or false";
+option(grace) -> "the grace must be a number of ms, at most an hour";
+option(text) -> "text must be a regular expression, a string or binary";
 option(max_output) -> "max_output must be a positive number of bytes";
 option(env) -> "env must be a list or map of names and values";
 option(cd) -> "cd must be a directory's name";

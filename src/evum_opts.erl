@@ -121,7 +121,13 @@ arguments(Args) ->
 kernel_argument(Arg) ->
     {ok, <<_:8, _/binary>> = Text} = text(Arg),
     nomatch = binary:match(Text, [<<"\n">>, <<"\r">>]),
+    false = is_reserved(Text),
     Text.
+
+%% "console=" chooses among the guest's own devices.
+is_reserved(<<"--">>) -> true;
+is_reserved(<<"console", _/binary>>) -> false;
+is_reserved(Text) -> lists:any(fun(Word) -> lists:prefix(Word, binary_to_list(Text)) end, evum_proto:reserved_args()).
 
 %% @doc Is it a host name by RFC 1123: letters, digits and inner hyphens, 63 at most?
 -spec hostname(binary()) -> boolean().

@@ -6,10 +6,13 @@
 %% at again after 10 ms, then 20, up to 100 ({evum_owner, pump} to self). A
 %% remote owner's mailbox can't be seen: it uses active/2. What isn't
 %% delivered stays with evum_console, whose window then stops the guest.
+%%
+%% Notices are sent whatever the mailbox holds. Nothing here may block: while
+%% the connection to a remote owner is busy, all waits, in order.
 -module(evum_owner).
 
 -export([new/2, pid/1, active/1, adopts/1, replace/2, down/2, set_active/3]).
--export([notify/2, shape/2, pump/3, message/2, waiting/1]).
+-export([notify/2, pump/3, message/2, waiting/1, farewell/4]).
 -export_type([owner/0, active/0]).
 
 -define(QUEUE_MAX, 1000).
@@ -27,6 +30,8 @@
     active = true :: active(),
     backoff = ?BACKOFF_MIN :: pos_integer(),
     timer :: reference() | undefined,
+    %% notices that a busy connection held up; they are few
+    notices = queue:new() :: queue:queue(term()),
     %% guest messages that wait; the port's window bounds them
     messages = queue:new() :: queue:queue(binary())
 }).
@@ -52,12 +57,15 @@ adopts(#owner{pid = Pid, adopt = Adopt}) -> Pid =:= none andalso Adopt.
 replace(Pid, #owner{pid = Pid} = Owner) -> Owner;
 replace(Pid, #owner{monitor = Old} = Owner) ->
     Old =:= undefined orelse demonitor(Old, [flush]),
-    Owner#owner{pid = Pid, monitor = monitor(process, Pid), adopt = true, active = true, backoff = ?BACKOFF_MIN}.
+    Owner#owner{
+        pid = Pid, monitor = monitor(process, Pid), adopt = true, active = true, backoff = ?BACKOFF_MIN,
+        notices = queue:new()
+    }.
 
 %% @doc Was it the owner that ended?
 -spec down(reference(), owner()) -> {true, owner()} | false.
 down(Ref, #owner{monitor = Ref} = Owner) when is_reference(Ref) ->
-    {true, Owner#owner{pid = none, monitor = undefined}};
+    {true, Owner#owner{pid = none, monitor = undefined, notices = queue:new()}};
 down(_Ref, _Owner) -> false.
 
 %% @doc As inet's option: a number is added to the one that is left.
@@ -73,21 +81,49 @@ set_active(Active, _Vm, Owner) when is_boolean(Active); Active =:= once ->
     {ok, Owner#owner{active = Active}};
 set_active(_Active, _Vm, _Owner) -> {error, einval}.
 
-passive(Vm, Owner) ->
-    _ = post({evum, Vm, passive}, Owner),
-    Owner#owner{active = false}.
+passive(Vm, Owner) -> notify({evum, Vm, passive}, Owner#owner{active = false}).
 
 %% @doc Sends a notice, whatever the owner's mailbox holds.
--spec notify(term(), owner()) -> ok.
-notify(Message, Owner) ->
-    _ = post(Message, Owner),
-    ok.
+-spec notify(term(), owner()) -> owner().
+notify(Message, #owner{notices = Notices} = Owner) -> pump_notices(Owner#owner{notices = queue:in(Message, Notices)}).
 
+pump_notices(#owner{notices = Notices} = Owner) ->
+    case queue:out(Notices) of
+        {empty, _} -> Owner;
+        {{value, Message}, Rest} ->
+            case post(Message, Owner) of
+                nosuspend -> later(Owner);
+                _ -> pump_notices(Owner#owner{notices = Rest})
+            end
+    end.
+
+%% noconnect: the owner's node is gone, and his DOWN is on the way
 post(_Message, #owner{pid = none}) -> ok;
 post(Message, #owner{pid = Pid}) when node(Pid) =:= node() ->
     Pid ! Message,
     ok;
 post(Message, #owner{pid = Pid}) -> erlang:send(Pid, Message, [nosuspend, noconnect]).
+
+%% @doc All that is left, whatever the owner's mailbox holds: what waits, the
+%% console's items where he takes them, and `Last'. It is a window of each at most.
+-spec farewell(pid(), Last :: term(), owner(), evum_console:console()) -> ok.
+farewell(Vm, Last, #owner{notices = Notices, messages = Messages, active = Active} = Owner, Console) ->
+    Items = case Active of false -> []; _ -> items(Vm, evum_console:take(Console)) end,
+    Told = [{evum, Vm, {message, Bytes}} || Bytes <- queue:to_list(Messages)],
+    send_all(queue:to_list(Notices) ++ Told ++ Items ++ [Last], Owner).
+
+items(_Vm, empty) -> [];
+items(Vm, {Item, Console}) -> [shape(Vm, Item) | items(Vm, evum_console:take(Console))].
+
+send_all([], _Owner) -> ok;
+send_all([Message | Rest] = All, #owner{pid = Pid} = Owner) ->
+    case post(Message, Owner) of
+        nosuspend ->
+            %% the machine's end doesn't wait for a connection
+            _ = spawn(fun() -> [erlang:send(Pid, M, [noconnect]) || M <- All] end),
+            ok;
+        _ -> send_all(Rest, Owner)
+    end.
 
 %% @doc Queues what a guest program wrote to `/proc/mconsole'.
 -spec message(binary(), owner()) -> owner().
@@ -103,7 +139,7 @@ waiting(#owner{messages = Messages}) -> queue:len(Messages).
 -spec pump(pid(), owner(), evum_console:console()) ->
     {owner(), evum_console:console(), Messages :: non_neg_integer()}.
 pump(Vm, Owner0, Console0) ->
-    {Owner, N} = pump_messages(Vm, Owner0, 0),
+    {Owner, N} = pump_messages(Vm, pump_notices(Owner0), 0),
     {Owner1, Console} = pump_console(Vm, Owner, Console0),
     {Owner1, Console, N}.
 
@@ -128,8 +164,6 @@ pump_console(Vm, Owner, Console) ->
             end
     end.
 
-%% @doc The message that an item is.
--spec shape(pid(), evum_console:item()) -> term().
 shape(_Vm, {line, Line}) -> Line;
 shape(Vm, {bytes, Bytes}) -> {evum, Vm, {console, Bytes}}.
 
@@ -148,11 +182,10 @@ offer(Message, #owner{pid = Pid} = Owner) when node(Pid) =:= node() ->
         %% it has just ended: its DOWN is on the way
         undefined -> {wait, Owner}
     end;
-offer(Message, Owner) ->
-    case post(Message, Owner) of
+offer(Message, #owner{notices = Notices} = Owner) ->
+    case queue:is_empty(Notices) andalso post(Message, Owner) of
         ok -> {ok, Owner};
-        nosuspend -> {wait, later(Owner)};
-        noconnect -> {wait, later(Owner)}
+        _ -> {wait, later(Owner)}
     end.
 
 later(#owner{timer = Timer, backoff = Ms} = Owner) ->

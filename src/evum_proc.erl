@@ -5,7 +5,9 @@
 %% hears of it by {evum_vm, Vm, _} messages. Output comes within a window a
 %% stream: it is acknowledged, straight to the port, once it is collected
 %% (exec) or delivered to an owner that keeps up, so a flood stalls the program
-%% and nobody else. What is written to the program is counted against the
+%% and nobody else. The first window of each stream, and what is left at the end,
+%% is delivered whatever else the owner has not received: he may be waiting for
+%% just that, past a full mailbox. What is written to the program is counted against the
 %% window that the guest grants; write/2 takes what fits and never waits.
 %%
 %% The machine monitors this process and kills the program's process group when
@@ -16,7 +18,7 @@
 -export_type([status/0, result/0, output/0]).
 
 -define(WINDOW, 65536).
--define(OWNER_QUEUE, 128).
+-define(OWNER_QUEUE, 1000).
 -define(TERM_MS, 2000).
 -define(RETRY_MS, 5).
 -define(HELD_MS, 10).
@@ -40,6 +42,9 @@
     out = #{1 => [], 2 => []} :: #{1 | 2 => [binary()]},
     size = 0 :: non_neg_integer(),
     queue = queue:new() :: queue:queue({1 | 2, binary()}),
+    held = false :: boolean(),
+    %% bytes that are delivered whatever the owner's mailbox holds
+    free = #{1 => ?WINDOW, 2 => ?WINDOW} :: #{1 | 2 => non_neg_integer()},
     %% acknowledgements that the port had no room for
     credit = #{} :: #{1 | 2 => pos_integer()},
     stdin = open :: open | closed,
@@ -151,7 +156,7 @@ loop(#proc{vm = Vm, vm_monitor = VmMonitor, listener = Listener} = P, Caller) ->
         {evum_vm, Vm, Event} -> loop(event(Event, P, Caller), Caller);
         {write, From, Data} -> loop(written(From, Data, P), Caller);
         {signal, Number} -> loop(send_signal(Number, P), Caller);
-        pump -> loop(pump(P), Caller);
+        pump -> loop(pump(P#proc{held = false}), Caller);
         acknowledge -> loop(acknowledge(P), Caller);
         no_input -> loop(no_input(P), Caller);
         writable -> loop(writable(P#proc{starving = true}), Caller);
@@ -208,16 +213,24 @@ pump(#proc{sink = {owner, Owner, _}, queue = Queue} = P) ->
     case queue:out(Queue) of
         {empty, _} -> deliver_end(P);
         {{value, {Fd, Bytes}}, Rest} ->
-            case keeps_up(Owner) of
+            case takes(Fd, Owner, P) of
                 true ->
                     Owner ! {evum, self(), {stream(Fd), Bytes}},
-                    pump(credit(Fd, byte_size(Bytes), P#proc{queue = Rest}));
-                false ->
-                    _ = erlang:send_after(?HELD_MS, self(), pump),
-                    P
+                    pump(credit(Fd, byte_size(Bytes), spend(Fd, byte_size(Bytes), P#proc{queue = Rest})));
+                false -> hold(P)
             end
     end;
 pump(P) -> P.
+
+hold(#proc{held = true} = P) -> P;
+hold(P) ->
+    _ = erlang:send_after(?HELD_MS, self(), pump),
+    P#proc{held = true}.
+
+takes(_Fd, _Owner, #proc{status = Status}) when Status =/= undefined -> true;
+takes(Fd, Owner, #proc{free = Free}) -> maps:get(Fd, Free) > 0 orelse keeps_up(Owner).
+
+spend(Fd, N, #proc{free = Free} = P) -> P#proc{free = maps:update_with(Fd, fun(Left) -> max(0, Left - N) end, Free)}.
 
 keeps_up(Owner) when node(Owner) =/= node() -> true;
 keeps_up(Owner) ->
@@ -297,7 +310,7 @@ send_signal(Number, #proc{vm = Vm, id = Id} = P) ->
 %% shutdown is TERM, then KILL; anything else is KILL. The machine sends the
 %% KILL when this process ends.
 told_to_end(Reason, #proc{id = Id} = P) when Id =/= undefined ->
-    case is_shutdown(Reason) of
+    case evum_vm_end:is_shutdown(Reason) of
         true ->
             _ = erlang:send_after(?TERM_MS, self(), {kill, Reason}),
             send_signal(15, P#proc{ending = {reason, Reason}});
@@ -305,10 +318,6 @@ told_to_end(Reason, #proc{id = Id} = P) when Id =/= undefined ->
             exit(Reason)
     end;
 told_to_end(Reason, _P) -> exit(Reason).
-
-is_shutdown(shutdown) -> true;
-is_shutdown({shutdown, _}) -> true;
-is_shutdown(_) -> false.
 
 -spec exited(term(), #proc{}, pid()) -> #proc{}.
 exited(lost, P, Caller) -> finish(agent_restarted, P, Caller);

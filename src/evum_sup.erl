@@ -8,11 +8,10 @@
 -spec start_link() -> supervisor:startlink_ret().
 start_link() -> supervisor:start_link({local, ?MODULE}, ?MODULE, []).
 
-%% @private one_for_one: machines don't depend on the list of them, nor on each other.
+%% @private one_for_one: what evum starts beside the machines is no reason to end them.
 -spec init([]) -> {ok, {supervisor:sup_flags(), [supervisor:child_spec()]}}.
 init([]) ->
     Children = [
-        #{id => groups, start => {pg, start_link, [evum_machines]}},
         #{id => evum_vm_sup, start => {evum_vm_sup, start_link, []}, type => supervisor, shutdown => infinity}
     ],
     {ok, {#{strategy => one_for_one, intensity => 5, period => 60}, Children}}.

@@ -1,5 +1,5 @@
 %% SPDX-License-Identifier: Apache-2.0
-%% One machine: booting, up, paused, stopping
+%% One machine: booting, up, paused, rebooting, stopping
 %%
 %% Theory of operation.  The process owns the port program of the machine's
 %% present life; a guest's reboot ends that life and starts another, the process
@@ -16,25 +16,32 @@
 %% exit signal to itself: links and monitors get the true reason, and no crash
 %% report is printed, since a machine that panicked is no bug of this program.
 %%
+%% `rebooting' is the time between the guest's last word and the end of the port
+%% program of that life; what orders the end then is the end all the same.
+%%
 %% Exits are trapped and honoured: shutdown climbs the stop ladder, any other
-%% reason cuts the power, and both end in that same reason.
+%% reason cuts the power, and both end in that same reason. The parent's exit too
+%% is an event: the process links itself to its parent, so that gen_statem, which
+%% would end at once and with a report, knows of none.
 -module(evum_vm).
 -behaviour(gen_statem).
 
--export([start_link/1, call/3]).
+-export([start_link/1, all/0, is_machine/1, call/3]).
 -export([init/1, callback_mode/0, handle_event/4, terminate/3]).
 -export_type([machine/0, state/0]).
 
 -include_lib("kernel/include/logger.hrl").
 -include("evum_vm.hrl").
 
--type state() :: booting | up | paused | stopping.
+-type state() :: booting | up | paused | rebooting | stopping.
 -type machine() :: #{
     label := atom(),
     dist := atom(),
     console := evum_console:mode(),
     owner := pid() | none,
     life := pid() | none,
+    %% who waits for the boot: the machine ends with him until it is up
+    creator := pid() | none,
     wait_boot := false | pos_integer(),
     on_reboot := reboot | stop,
     mem := pos_integer(),
@@ -46,7 +53,17 @@
 %% @doc Starts a machine's process; it is `booting' when this returns.
 %% `ignore': the label is taken.
 -spec start_link(machine()) -> {ok, pid()} | ignore | {error, term()}.
-start_link(Machine) -> gen_statem:start_link(?MODULE, Machine, []).
+start_link(Machine) -> gen_statem:start(?MODULE, {self(), Machine}, []).
+
+%% @doc The machines of this node: each has a name.
+-spec all() -> [pid()].
+all() -> [Pid || Name <- registered(), Pid <- [whereis(Name)], is_machine(Pid)].
+
+%% @doc Is it a machine? The process itself tells; one of another node is believed.
+-spec is_machine(term()) -> boolean().
+is_machine(Pid) when is_pid(Pid), node(Pid) =:= node() ->
+    proc_lib:translate_initial_call(Pid) =:= {?MODULE, init, 1};
+is_machine(Pid) -> is_pid(Pid).
 
 %% @doc Calls a machine; `Ms' bounds the wait for a process that doesn't answer.
 -spec call(pid(), term(), pos_integer()) -> term().
@@ -57,6 +74,7 @@ call(Vm, Request, Ms) ->
         exit:{timeout, _} -> {error, {timeout, operation(Request), unresponsive}};
         exit:{noproc, _} -> {error, noproc};
         exit:{normal, _} -> {error, {vm_down, normal}};
+        exit:{noconnection, _} -> {error, noconnection};
         exit:{{nodedown, Node}, _} -> {error, {vm_down, {nodedown, Node}}};
         exit:{Reason, {gen_statem, call, _}} -> {error, {vm_down, Reason}}
     end.
@@ -69,11 +87,13 @@ operation(Request) -> Request.
 callback_mode() -> handle_event_function.
 
 %% @private
--spec init(machine()) -> gen_statem:init_result(state()) | ignore.
-init(#{label := Wanted} = Machine) ->
+-spec init({Parent :: pid(), machine()}) -> gen_statem:init_result(state()) | ignore.
+init({Parent, #{label := Wanted} = Machine}) ->
     process_flag(trap_exit, true),
     case register_label(Wanted, 1) of
-        {ok, Label} -> {ok, booting, prepare(Label, Machine), [{next_event, internal, open} | boot_timer(Machine)]};
+        {ok, Label} ->
+            true = link(Parent),
+            {ok, booting, prepare(Label, Parent, Machine), [{next_event, internal, open} | boot_timer(Machine)]};
         taken -> ignore
     end.
 
@@ -91,23 +111,20 @@ register_label(Label, _N) ->
         error:badarg -> taken
     end.
 
-prepare(Label, #{owner := Owner, life := Life, console := Console} = Machine) ->
-    ok = pg:join(evum_machines, machines, self()),
+prepare(Label, Parent, #{owner := Owner, life := Life, creator := Creator, console := Console} = Machine) ->
     #data{
         machine = Machine,
         label = Label,
-        parent = parent(),
+        parent = Parent,
         owner = evum_owner:new(Owner, Console =/= none),
-        life = case Life of none -> undefined; _ -> monitor(process, Life) end,
+        life = watch(Life),
+        creator = watch(Creator),
         console = evum_console:new(Console),
         attach = start_attach(Label)
     }.
 
-parent() ->
-    case hd(get('$ancestors')) of
-        Name when is_atom(Name) -> whereis(Name);
-        Pid -> Pid
-    end.
+watch(none) -> undefined;
+watch(Pid) -> monitor(process, Pid).
 
 %% Without its listener a machine works, but can't be attached to: try again later.
 start_attach(Label) ->
@@ -143,10 +160,13 @@ handle_event(info, {evum_chan, flush}, _State, #data{chan = Chan} = D) when Chan
     {keep_state, D#data{chan = evum_chan:flush(Chan)}};
 handle_event(info, next_line, _State, D) -> {keep_state, evum_vm_console:next_line(D)};
 handle_event(info, {evum_owner, pump}, _State, D) -> {keep_state, evum_vm_console:pump(D)};
+handle_event(info, check_texts, _State, D) -> {keep_state, evum_vm_console:check_texts(D)};
 handle_event(info, {'EXIT', Pid, _Reason}, _State, #data{attach = Pid} = D) ->
     {keep_state, evum_vm_console:detach(Pid, D#data{attach = attach_later()})};
 handle_event(info, start_attach, _State, #data{attach = undefined, label = Label} = D) ->
     {keep_state, D#data{attach = start_attach(Label)}};
+handle_event(info, {'EXIT', Parent, normal}, State, #data{parent = Parent} = D) ->
+    evum_vm_end:stop_machine(kill, normal, 0, State, D);
 handle_event(info, {'EXIT', _Pid, normal}, _State, _D) -> keep_state_and_data;
 handle_event(info, {'EXIT', _Pid, Reason}, State, D) ->
     case evum_vm_end:is_shutdown(Reason) of
@@ -174,15 +194,12 @@ handle_event(internal, {early, Request}, State, D) -> cast_event(Request, State,
 
 cast_event({stop, Grace}, State, D) -> evum_vm_end:stop_machine(graceful, normal, Grace, State, D);
 cast_event(crash, State, D) -> evum_vm_end:stop_machine(kill, crashed, 0, State, D);
-cast_event({run, _, _} = Run, State, #data{early = Early} = D) when
-    State =/= up, State =/= paused, length(Early) < ?EARLY_MAX
-->
-    {keep_state, D#data{early = [{undefined, Run} | Early]}};
-cast_event({run, Pid, Spec}, State, D) when State =:= up; State =:= paused ->
-    {keep_state, run(Pid, Spec, D)};
-cast_event({run, Pid, _Spec}, State, _D) ->
-    Pid ! {evum_vm, self(), {failed, State}},
-    keep_state_and_data;
+cast_event({run, _, _} = Run, State, #data{early = Early0} = D) when State =/= up, State =/= paused ->
+    case lists:filter(fun wanted/1, Early0) of
+        Early when length(Early) < ?EARLY_MAX -> {keep_state, D#data{early = [{undefined, Run} | Early]}};
+        _ -> refuse(Run, State)
+    end;
+cast_event({run, Pid, Spec}, _State, D) -> {keep_state, run(Pid, Spec, D)};
 cast_event({signal, Id, Number}, _State, #data{programs = Programs} = D) when is_map_key(Id, Programs) ->
     {keep_state, evum_vm_data:cast(signal, [Id, Number], D)};
 cast_event({attach, Pid}, _State, D) -> {keep_state, evum_vm_console:attach(Pid, D)};
@@ -193,37 +210,48 @@ cast_event({attach_ack, Pid, N}, _State, #data{viewer = Pid, unseen = Unseen} = 
 cast_event({attach_winsize, Rows, Cols}, _State, D) -> {keep_state, evum_vm_data:cast(winsize, [Rows, Cols], D)};
 cast_event(_Other, _State, _D) -> keep_state_and_data.
 
+refuse({run, Pid, _Spec}, State) ->
+    Pid ! {evum_vm, self(), {failed, State}},
+    keep_state_and_data.
+
+%% Who gave up waiting for his program to start has ended.
+wanted({_Ref, {run, Pid, _Spec}}) -> is_process_alive(Pid);
+wanted(_Call) -> true.
+
 call_event(await_up, From, State, _D) when State =:= up; State =:= paused -> evum_vm_data:reply(From, ok);
 call_event(await_up, From, _State, D) -> {keep_state, evum_vm_data:wait_for(make_ref(), up, From, D)};
 call_event({await, up, _Ms}, From, State, _D) when State =:= up; State =:= paused -> evum_vm_data:reply(From, ok);
 call_event({await, up, Ms}, From, _State, D) -> evum_vm_data:wait(up, Ms, From, D);
 call_event({await, {text, Re}, Ms}, From, _State, D) -> evum_vm_console:await_text(Re, Ms, From, D);
 call_event(brief, From, State, D) -> evum_vm_data:reply(From, evum_vm_data:brief(State, D));
-call_event(info, From, State, #data{started = false} = D) -> evum_vm_data:reply(From, {ok, evum_vm_data:full(State, #{}, D)});
+call_event(info, From, State, #data{started = Started, outcome = Outcome} = D) when not Started; Outcome =/= undefined ->
+    evum_vm_data:reply(From, {ok, evum_vm_data:full(State, #{}, D)});
 call_event(info, From, _State, D) -> {keep_state, evum_vm_data:ask(info, [], {info, From}, D)};
 call_event({active, Active}, From, _State, D) -> evum_vm_console:set_active(Active, From, D);
 call_event({give_away, Pid}, {Caller, _} = From, _State, D) -> evum_vm_console:give_away(Pid, Caller, From, D);
-call_event({puts, Bytes, Ms}, {Caller, _} = From, State, #data{started = true} = D) when State =/= stopping ->
+call_event({puts, Bytes, Ms}, {Caller, _} = From, State, #data{started = true} = D) when
+    State =/= stopping, State =/= rebooting
+->
     Ref = make_ref(),
     D1 = evum_vm_console:adopt(Caller, evum_vm_data:wait_for(Ref, typing, From, D)),
     {keep_state, evum_vm_console:type(Ref, Bytes, D1), [{{timeout, Ref}, Ms, expire}]};
+call_event({send, _Line, _Ms}, From, _State, #data{viewer = Viewer}) when Viewer =/= undefined ->
+    evum_vm_data:reply(From, {error, attached});
 call_event({send, Line, Ms}, {Caller, _} = From, State, D) when State =:= up; State =:= paused ->
     evum_vm_console:send_line(Line, Ms, From, evum_vm_console:adopt(Caller, D));
-call_event({system, Command}, From, State, #data{started = true} = D) when State =/= stopping ->
+call_event({system, Command}, From, State, #data{started = true} = D) when State =/= stopping, State =/= rebooting ->
     {keep_state, evum_vm_data:ask(mconsole, [Command], {system, From, Command}, D)};
-call_event({winsize, Rows, Cols}, From, _State, #data{started = true} = D) ->
-    {keep_state, evum_vm_data:ask(winsize, [Rows, Cols], {simple, From}, D)};
 call_event({pause, _Ms}, From, up, D) -> {keep_state, evum_vm_data:ask(mconsole, [<<"stop">>], {pause, From}, D)};
 call_event({pause, _Ms}, From, paused, _D) -> evum_vm_data:reply(From, ok);
 call_event(resume, From, paused, D) -> {keep_state, evum_vm_data:ask(mconsole, [<<"go">>], {resume, From}, D)};
 call_event(resume, From, up, _D) -> evum_vm_data:reply(From, ok);
 call_event({memory, _MiB, _Ms}, From, paused, _D) -> evum_vm_data:reply(From, {error, paused});
-call_event({memory, MiB, _Ms}, From, up, D) -> memory(MiB, From, D);
+call_event({memory, MiB, Ms}, From, up, D) -> evum_vm_memory:ask(MiB, Ms, From, D);
 call_event({reboot, _Ms}, From, State, D) when State =:= up; State =:= paused -> reboot(From, State, D);
 call_event(Request, From, State, D) -> too_early(Request, From, State, D).
 
 %% What needs a machine that is up waits for it, as long as it would have waited
-%% for its answer; also in stopping, which may lead to the next life.
+%% for its answer; also in rebooting, which leads to the next life.
 too_early(Request, From, State, #data{early = Early} = D) when
     State =/= up, State =/= paused, is_tuple(Request), length(Early) < ?EARLY_MAX
 ->
@@ -249,7 +277,8 @@ expire(Ref, _State, #data{waiters = Waiters} = D) ->
 expired(echo, Ref, #data{console = Console} = D) ->
     D1 = evum_vm_console:untype({line, Ref}, D#data{console = evum_console:forget(Ref, Console)}),
     evum_vm_console:line_done(Ref, evum_vm_data:answer(Ref, timeout, evum_vm_console:pump(D1)));
-expired({text, Re}, Ref, #data{console = Console} = D) ->
+expired({text, Re}, Ref, D0) ->
+    #data{console = Console} = D = evum_vm_console:check_texts(D0),
     Seen = evum_console:text(Console),
     evum_vm_data:answer(Ref, {error, {timeout, {text, evum_vm_console:text_of(Re)}, last_part(Seen)}}, D);
 expired(typing, Ref, #data{chan = Chan} = D) when Chan =/= undefined ->
@@ -270,7 +299,7 @@ frame({console, Bytes}, _State, #data{viewer = undefined} = D) -> {keep_state, e
 frame({console, Bytes}, _State, #data{viewer = Viewer, console = Console, unseen = Unseen} = D) ->
     Viewer ! {evum_attach, output, Bytes},
     D1 = D#data{console = evum_console:divert(Bytes, Console), unseen = Unseen + byte_size(Bytes)},
-    {keep_state, evum_vm_console:credit(evum_vm_console:check_texts(D1))};
+    {keep_state, evum_vm_console:credit(evum_vm_console:printed(D1))};
 frame({credit, 0, 0, N}, _State, #data{chan = Chan} = D) ->
     {Done, Chan1} = evum_chan:typed(N, Chan),
     {keep_state, evum_vm_console:all_typed(Done, D#data{chan = Chan1})};
@@ -288,7 +317,7 @@ frame(Other, _State, D) -> bad_port(element(1, Other), D).
 %% Broken framing is our own bug: nothing that follows could be trusted.
 bad_port(What, #data{label = Label} = D) ->
     ?LOG_ERROR("evum: the port program of ~s broke the protocol: ~0p", [Label, What]),
-    evum_vm_end:close_port(D).
+    evum_vm_end:close_port(D#data{rebooting = false}).
 
 event(hello, #{version := Version}, _State, D) -> hello(Version =:= evum_proto:version(), D);
 event(stage, #{stage := Stage}, _State, D) -> {keep_state, D#data{stage = Stage}};
@@ -298,8 +327,7 @@ event(message, #{bytes := Bytes}, _State, #data{owner = Owner} = D) ->
     {keep_state, evum_vm_console:pump(D#data{owner = evum_owner:message(binary:copy(Bytes), Owner)})};
 event(panic, #{text := Text}, _State, D) ->
     Panic = string:trim(plain(Text)),
-    evum_vm_data:notify({panic, Panic}, D),
-    {keep_state, D#data{panic = Panic}};
+    {keep_state, evum_vm_data:notify({panic, Panic}, D#data{panic = Panic})};
 event(boot_error, #{text := Text}, _State, D) -> {keep_state, D#data{boot_error = [Text]}};
 event(started, #{id := Id, pid := Pid}, _State, D) -> {keep_state, tell_program(Id, {started, Pid}, D)};
 event(exit, #{id := Id, status := Status}, State, D) -> program_exit(Id, Status, State, D);
@@ -336,8 +364,10 @@ started(_Ok, #data{ending = {graceful, _}} = D) -> {keep_state, evum_vm_data:cas
 started(_Ok, #data{ending = {kill, _}} = D) -> {keep_state, evum_vm_data:cast(kill, [], D#data{started = true})};
 started(_Ok, D) -> {keep_state, D#data{started = true}}.
 
-up(#data{early = Early, waiters = Waiters} = D) ->
-    evum_vm_data:notify(up, D),
+up(#data{early = Early0, waiters = Waiters, creator = Creator} = D0) ->
+    Creator =:= undefined orelse demonitor(Creator, [flush]),
+    D = evum_vm_data:notify(up, D0#data{creator = undefined}),
+    Early = lists:filter(fun wanted/1, Early0),
     D1 = evum_vm_data:answer_kind(up, ok, evum_vm_data:answer_kind(reboot, ok, D)),
     {Kept, Events} = lists:foldl(fun replay/2, {maps:without([R || {R, _} <- Early, R =/= undefined], D1#data.waiters), []},
                                  [{early_from(R, Waiters), R, Request} || {R, Request} <- Early]),
@@ -355,7 +385,6 @@ replay({From, _Ref, Request}, {Waiters, Events}) -> {Waiters, [{next_event, {cal
 
 answered(start, Outcome, _State, D) -> started(Outcome, D);
 answered(none, _Outcome, _State, _D) -> keep_state_and_data;
-answered({simple, From}, Outcome, _State, _D) -> evum_vm_data:reply(From, Outcome);
 answered({info, From}, {ok, Port}, State, D) -> evum_vm_data:reply(From, {ok, evum_vm_data:full(State, Port, D)});
 answered({info, From}, {error, _}, State, D) -> evum_vm_data:reply(From, {ok, evum_vm_data:full(State, #{}, D)});
 answered({pause, From}, Outcome, State, D) -> paused(Outcome, From, State, D);
@@ -370,12 +399,9 @@ answered({run, Id, _Pid}, ok, _State, #data{chan = Chan} = D) ->
     {keep_state, tell_program(Id, {running, evum_chan:port(Chan), Id}, D)};
 answered({run, Id, _Pid}, {error, Reason}, _State, D) ->
     {keep_state, forget_program(Id, tell_program(Id, {failed, Reason}, D))};
-answered({barrier, Id, From, _}, {error, _} = Error, _State, D) ->
-    {keep_state, forget_program(Id, D), [{reply, From, Error}]};
-answered({barrier, _, _, _}, ok, _State, _D) -> keep_state_and_data;
-answered({memory, From, Shrunk}, {ok, _}, _State, D) ->
-    {keep_state, D#data{shrunk = Shrunk}, [{reply, From, ok}]};
-answered({memory, From, _}, Error, _State, _D) -> evum_vm_data:reply(From, Error).
+answered({barrier, Id}, {error, _} = Error, _State, D) -> {keep_state, evum_vm_memory:failed(Id, Error, D)};
+answered({barrier, _Id}, ok, _State, _D) -> keep_state_and_data;
+answered({memory, Ref, MiB}, Outcome, _State, D) -> {keep_state, evum_vm_memory:resized(Ref, MiB, Outcome, D)}.
 
 plain_answer({ok, Text}) -> {ok, plain(Text)};
 plain_answer({error, {refused, Text}}) -> {error, {refused, plain(Text)}};
@@ -396,32 +422,15 @@ resumed({ok, _}, From, paused, D) -> {next_state, up, D, [{reply, From, ok}]};
 resumed({ok, _}, From, _State, _D) -> evum_vm_data:reply(From, ok);
 resumed(Error, From, _State, _D) -> evum_vm_data:reply(From, Error).
 
-%% --- memory ------------------------------------------------------------------------
-
-%% The guest's caches go first. The agent takes its orders one after the other,
-%% so the answer to a program that doesn't exist says that they are gone.
-memory(MiB, From, #data{machine = #{mem := Mem}, shrunk = Shrunk}) when MiB =:= Mem - Shrunk -> evum_vm_data:reply(From, ok);
-memory(MiB, From, #data{machine = #{mem := Mem}, shrunk = Shrunk} = D) when MiB > Mem - Shrunk, MiB =< Mem ->
-    {keep_state, resize("+", MiB - (Mem - Shrunk), From, Mem - MiB, D)};
-memory(MiB, From, #data{machine = #{mem := Mem}, next_id = Id, programs = Programs} = D) when MiB < Mem ->
-    D1 = evum_vm_data:cast(drop_caches, [], D#data{next_id = Id + 1, programs = Programs#{Id => {barrier, From, MiB}}}),
-    {keep_state, evum_vm_data:ask(run, [Id, #{argv => [<<"/proc/evum">>]}], {barrier, Id, From, MiB}, D1)};
-memory(_MiB, From, #data{machine = #{mem := Mem}}) -> evum_vm_data:reply(From, {error, {mem_range, 32, Mem}}).
-
-shrink(MiB, From, #data{machine = #{mem := Mem}, shrunk = Shrunk} = D) ->
-    resize("-", Mem - Shrunk - MiB, From, Mem - MiB, D).
-
-resize(Sign, By, From, Shrunk, D) ->
-    Command = iolist_to_binary(["config mem=", Sign, integer_to_binary(By), "M"]),
-    evum_vm_data:ask(mconsole, [Command], {memory, From, Shrunk}, D).
-
 %% --- reboot ------------------------------------------------------------------------
 
 reboot(From, paused, D) -> reboot(From, up, evum_vm_data:cast(mconsole, [<<"go">>], D));
-reboot(From, _State, #data{rebooting = true} = D) -> {keep_state, evum_vm_data:wait_for(make_ref(), reboot, From, D)};
+reboot(From, _State, #data{rebooting = true} = D) ->
+    {next_state, up, evum_vm_data:wait_for(make_ref(), reboot, From, D)};
 reboot(From, _State, #data{next_id = Id, programs = Programs} = D) ->
     D1 = evum_vm_data:wait_for(make_ref(), reboot, From, D#data{rebooting = true, next_id = Id + 1, programs = Programs#{Id => ours}}),
-    {keep_state, evum_vm_data:cast(run, [Id, #{argv => [<<"reboot">>]}], D1), [{{timeout, reboot}, ?REBOOT_MS, cad}]}.
+    {next_state, up, evum_vm_data:cast(run, [Id, #{argv => [<<"reboot">>]}], D1),
+     [{{timeout, reboot}, ?REBOOT_MS, cad}]}.
 
 %% --- programs ----------------------------------------------------------------------
 
@@ -447,7 +456,7 @@ forget_program(Id, #data{programs = Programs} = D) ->
 
 program_exit(Id, Status, _State, #data{programs = Programs} = D) ->
     case Programs of
-        #{Id := {barrier, From, MiB}} -> {keep_state, shrink(MiB, From, forget_program(Id, D))};
+        #{Id := barrier} -> {keep_state, evum_vm_memory:dropped(Id, D)};
         #{} -> {keep_state, forget_program(Id, tell_program(Id, {exit, Status}, D))}
     end.
 
@@ -455,6 +464,8 @@ program_exit(Id, Status, _State, #data{programs = Programs} = D) ->
 
 process_down(Ref, _Pid, Reason, State, #data{life = Ref} = D) ->
     evum_vm_end:stop_machine(graceful, {shutdown, {life, Reason}}, ?STOP_GRACE_MS, State, D);
+process_down(Ref, _Pid, Reason, State, #data{creator = Ref} = D) ->
+    evum_vm_end:stop_machine(kill, {shutdown, {life, Reason}}, 0, State, D);
 process_down(Ref, Pid, _Reason, _State, #data{owner = Owner, programs = Programs} = D) ->
     case evum_owner:down(Ref, Owner) of
         {true, Owner1} -> {keep_state, D#data{owner = Owner1}};
@@ -467,16 +478,8 @@ kill_program(Id, D) -> forget_program(Id, evum_vm_data:cast(signal, [Id, 9], D))
 
 %% --- the end -----------------------------------------------------------------------------
 
-%% @private Called when the parent ended or shuts down, or after a bug of ours:
-%% the loop is over, so the end is awaited here, within a bound.
+%% @private Called after a bug of ours: the report that follows is wanted.
 -spec terminate(term(), state(), #data{}) -> ok.
-terminate(Reason, State, #data{parent = Parent} = D) ->
-    evum_vm_end:end_port(Reason, State, D),
-    case is_process_alive(Parent) andalso not evum_vm_end:is_shutdown(Reason) of
-        true ->
-            %% a bug: the report that follows is wanted
-            evum_vm_end:answer_all(Reason, D),
-            ok;
-        false ->
-            evum_vm_end:finish(Reason, D)
-    end.
+terminate(Reason, _State, D) ->
+    evum_vm_end:cut(D),
+    evum_vm_end:tell_all(Reason, D).

@@ -18,9 +18,11 @@
 -define(ATTACH_RETRY_MS, 1000).
 -define(SETTLE_MS, 50).
 -define(SETTLE_MAX_MS, 300).
+%% how soon awaited text is looked for
+-define(TEXT_MS, 10).
 
 -record(waiter, {
-    kind :: echo | {text, term()} | up | reboot | typing | {early, Op :: atom()},
+    kind :: echo | {text, term()} | up | reboot | typing | memory | {early, Op :: atom()},
     from :: gen_statem:from()
 }).
 
@@ -30,6 +32,8 @@
     parent :: pid(),
     owner :: evum_owner:owner(),
     life :: reference() | undefined,
+    %% who waits for the boot, until it is up
+    creator :: reference() | undefined,
     console :: evum_console:console(),
     chan :: evum_chan:chan() | undefined,
     started = false :: boolean(),
@@ -39,6 +43,8 @@
     up_since :: integer() | undefined,
     %% MiB given back by memory/2
     shrunk = 0 :: non_neg_integer(),
+    %% the resize that is under way, and those that wait for it
+    resizes = [] :: [{reference(), pos_integer()}],
     panic :: undefined | binary(),
     boot_error = [] :: [binary()],
     %% why the machine is to end, or that it is to reboot, once asked
@@ -53,6 +59,8 @@
     lines = [] :: [{reference(), binary()}],
     typing :: undefined | {reference(), typed | integer()},
     output_at = 0 :: integer(),
+    %% the console was written to, and will be looked at for awaited text
+    unchecked = false :: boolean(),
     waiters = #{} :: #{reference() => #waiter{}},
     early = [] :: [{reference() | undefined, term()}],
     next_id = 1 :: pos_integer(),

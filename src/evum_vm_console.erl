@@ -2,7 +2,7 @@
 %% A machine's console: to the owner, from who types, to who is attached
 -module(evum_vm_console).
 
--export([adopt/2, all_typed/2, attach/2, await_text/4, check_texts/1, console/2]).
+-export([adopt/2, all_typed/2, attach/2, await_text/4, check_texts/1, console/2, printed/1]).
 -export([credit/1, detach/2, give_away/4, line_done/2, next_line/1, pump/1]).
 -export([send_line/4, set_active/3, text_of/1, type/3, untype/2]).
 
@@ -25,7 +25,7 @@ console(Bytes, #data{console = Console} = D) ->
     {Echoes, Console1} = evum_console:input(Bytes, Console),
     D1 = D#data{console = Console1, output_at = evum_vm_data:now_ms()},
     D2 = lists:foldl(fun({Ref, Line}, Acc) -> evum_vm_data:answer(Ref, Line, line_done(Ref, Acc)) end, D1, Echoes),
-    pump(check_texts(next_line(D2))).
+    pump(printed(next_line(D2))).
 
 %% @doc Delivers what the owner has room for, and gives the guest its window back.
 -spec pump(#data{}) -> #data{}.
@@ -139,11 +139,23 @@ match(Compiled, Console) ->
         _ -> nomatch
     end.
 
+%% @doc Something was printed: whoever waits for text is looked after soon. A
+%% flood comes in many small frames, and each look is at all that was printed.
+-spec printed(#data{}) -> #data{}.
+printed(#data{unchecked = true} = D) -> D;
+printed(D) ->
+    case texts(D) of
+        [] -> D;
+        _ ->
+            _ = erlang:send_after(?TEXT_MS, self(), check_texts),
+            D#data{unchecked = true}
+    end.
+
 %% @doc Has what somebody waits for been printed?
 -spec check_texts(#data{}) -> #data{}.
-check_texts(#data{waiters = Waiters} = D) ->
-    Texts = [{Ref, Re} || {Ref, #waiter{kind = {text, Re}}} <- maps:to_list(Waiters)],
-    lists:foldl(fun check_text/2, D, Texts).
+check_texts(D) -> lists:foldl(fun check_text/2, D#data{unchecked = false}, texts(D)).
+
+texts(#data{waiters = Waiters}) -> [{Ref, Re} || {Ref, #waiter{kind = {text, Re}}} <- maps:to_list(Waiters)].
 
 check_text({Ref, {_, Compiled}}, #data{console = Console} = D) ->
     case match(Compiled, Console) of

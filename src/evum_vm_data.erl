@@ -57,8 +57,8 @@ cast(_Op, _Args, #data{chan = undefined} = D) -> D;
 cast(Op, Args, D) -> ask(Op, Args, none, D).
 
 %% @doc Sends the owner a notice.
--spec notify(term(), #data{}) -> ok.
-notify(Message, #data{owner = Owner}) -> evum_owner:notify({evum, self(), Message}, Owner).
+-spec notify(term(), #data{}) -> #data{}.
+notify(Message, #data{owner = Owner} = D) -> D#data{owner = evum_owner:notify({evum, self(), Message}, Owner)}.
 
 %% @doc The clock of all that is compared here.
 -spec now_ms() -> integer().

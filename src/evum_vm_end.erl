@@ -2,8 +2,8 @@
 %% How a machine's life, and its process, end
 -module(evum_vm_end).
 
--export([answer_all/2, boot_failed/1, close_port/1, down/3, end_port/3, finish/2]).
--export([is_shutdown/1, port_ended/3, stop_machine/5]).
+-export([boot_failed/1, close_port/1, cut/1, down/3, finish/2]).
+-export([is_shutdown/1, port_ended/3, stop_machine/5, tell_all/2]).
 
 -include_lib("kernel/include/logger.hrl").
 -include("evum_vm.hrl").
@@ -27,33 +27,31 @@ next_life(#data{reboots = Reboots0, label = Label} = D) ->
         Reboots ->
             _ = [end_program(P) || P <- maps:values(D#data.programs)],
             D1 = end_life({shutdown, rebooted}, D),
-            D2 = D1#data{
+            D2 = evum_vm_data:notify(rebooting, D1#data{
                 reboots = [Now | Reboots], chan = undefined, started = false, outcome = undefined,
                 asked = undefined, panic = undefined, boot_error = [], was_up = false, up_since = undefined,
                 shrunk = 0, next_id = 1, console = evum_console:flush(D1#data.console)
-            },
+            }),
             {next_state, booting, evum_vm_console:pump(D2),
              [{state_timeout, ?BOOT_MS, boot}, {{timeout, guard}, cancel}, {{timeout, reboot}, cancel},
               {next_event, internal, open}]}
     end.
 
 %% Whoever waits for an answer of this life gets one.
-end_life(Reason, #data{programs = Programs, chan = Chan, waiters = Waiters} = D) ->
+end_life(Reason, #data{chan = Chan, waiters = Waiters} = D) ->
     Pending = case Chan of undefined -> []; _ -> evum_chan:tags(Chan) end,
     _ = [gen_statem:reply(From, {error, {vm_down, Reason}}) || Tag <- Pending, From <- waits(Tag)],
-    _ = [gen_statem:reply(From, {error, {vm_down, Reason}}) || {barrier, From, _} <- maps:values(Programs)],
-    Typing = [Ref || {Ref, #waiter{kind = typing}} <- maps:to_list(Waiters)],
-    D1 = lists:foldl(fun(Ref, Acc) -> evum_vm_data:answer(Ref, {error, {vm_down, Reason}}, Acc) end, D, Typing),
-    D1#data{programs = #{}}.
+    Asked = [Ref || {Ref, #waiter{kind = Kind}} <- maps:to_list(Waiters), Kind =:= typing orelse Kind =:= memory],
+    D1 = lists:foldl(fun(Ref, Acc) -> evum_vm_data:answer(Ref, {error, {vm_down, Reason}}, Acc) end, D, Asked),
+    D1#data{programs = #{}, resizes = []}.
 
 end_program({Pid, Monitor}) ->
     true = demonitor(Monitor, [flush]),
     Pid ! {evum_vm, self(), rebooted};
 end_program(_Ours) -> ok.
 
-waits({Kind, From}) when Kind =:= simple; Kind =:= info; Kind =:= pause; Kind =:= resume -> [From];
+waits({Kind, From}) when Kind =:= info; Kind =:= pause; Kind =:= resume -> [From];
 waits({system, From, _}) -> [From];
-waits({memory, From, _}) -> [From];
 waits(_) -> [].
 
 %% @doc Is it a polite order to end?
@@ -65,6 +63,9 @@ is_shutdown(_) -> false.
 %% @doc Asks for the end, politely or not. A power cut overtakes a stop, never the other way.
 -spec stop_machine(graceful | kill, Reason :: term(), GraceMs :: non_neg_integer(), evum_vm:state(), #data{}) -> gen_statem:event_handler_result(evum_vm:state()).
 stop_machine(_How, Reason, _Grace, _State, #data{chan = undefined} = D) -> finish(Reason, D);
+stop_machine(How, Reason, _Grace, rebooting, D) ->
+    %% the old life is over: there is to be no other
+    {next_state, stopping, D#data{ending = {How, Reason}, outcome = {finish, Reason}, rebooting = false}};
 stop_machine(graceful, _Reason, _Grace, stopping, _D) -> keep_state_and_data;
 stop_machine(kill, _Reason, _Grace, stopping, #data{ending = {kill, _}}) -> keep_state_and_data;
 stop_machine(How, Reason, Grace, _State, D0) ->
@@ -80,9 +81,9 @@ guard(Ms) -> {{timeout, guard}, Ms, hard}.
 %% @doc The port says that the machine is down; it ends itself now.
 -spec down(map(), evum_vm:state(), #data{}) -> gen_statem:event_handler_result(evum_vm:state()).
 down(Props, _State, D) ->
-    D1 = D#data{outcome = outcome(Props, D)},
-    D1#data.outcome =:= reboot andalso evum_vm_data:notify(rebooting, D1),
-    {next_state, stopping, D1, [guard(?PORT_EXIT_MS)]}.
+    Outcome = outcome(Props, D),
+    State = case Outcome of reboot -> rebooting; _ -> stopping end,
+    {next_state, State, D#data{outcome = Outcome}, [guard(?PORT_EXIT_MS)]}.
 
 outcome(_Props, #data{ending = {_, Reason}}) -> {finish, Reason};
 outcome(#{how := How}, #data{rebooting = true, machine = #{on_reboot := Do}}) when How =/= panic -> rebooted(Do);
@@ -116,7 +117,6 @@ port_ended(_Port, _State, _D) -> keep_state_and_data.
 port_gone(_State, #data{outcome = reboot} = D) -> next_life(D);
 port_gone(_State, #data{outcome = {finish, Reason}} = D) -> finish(Reason, D);
 port_gone(_State, #data{ending = {kill, Reason}} = D) -> finish(Reason, D);
-port_gone(_State, #data{rebooting = true} = D) -> next_life(D);
 port_gone(_State, D) -> finish(port_died, D).
 
 %% @doc The port program doesn't end by itself, or mustn't be listened to: it is made to.
@@ -124,36 +124,26 @@ port_gone(_State, D) -> finish(port_died, D).
 close_port(#data{chan = undefined}) -> keep_state_and_data;
 close_port(#data{chan = Chan} = D) ->
     ok = evum_chan:close(Chan),
-    port_gone(stopping, case D of
-        #data{outcome = undefined, ending = {_, Reason}} -> D#data{outcome = {finish, Reason}};
-        _ -> D
-    end).
+    port_gone(stopping, forced(D)).
+
+forced(#data{outcome = undefined, ending = {_, Reason}} = D) -> D#data{outcome = {finish, Reason}};
+forced(#data{outcome = undefined, rebooting = true, machine = #{on_reboot := Do}} = D) -> D#data{outcome = rebooted(Do)};
+forced(D) -> D.
 
 %% @doc Everybody is told, and the process ends.
 -spec finish(term(), #data{}) -> no_return().
 finish(Reason, D0) ->
-    D = end_life(Reason, flush(D0)),
+    D = end_life(Reason, evum_vm_console:check_texts(D0)),
     log_end(Reason, D),
-    answer_all(Reason, D),
-    end_attach(Reason, D),
-    evum_vm_data:notify({down, Reason}, D),
+    tell_all(Reason, D),
     die(Reason, D).
 
-%% What is held was printed before the end, so it goes before it; it is a window at most.
-flush(#data{console = Console, owner = Owner} = D) ->
-    Console1 = evum_console:flush(Console),
-    case evum_owner:active(Owner) of
-        false -> D#data{console = Console1};
-        _ -> D#data{console = flush_items(Console1, Owner)}
-    end.
-
-flush_items(Console, Owner) ->
-    case evum_console:take(Console) of
-        {Item, Rest} ->
-            ok = evum_owner:notify(evum_owner:shape(self(), Item), Owner),
-            flush_items(Rest, Owner);
-        empty -> Console
-    end.
+%% @doc Tells all who wait, who is attached and, last, the owner that the machine is down.
+-spec tell_all(term(), #data{}) -> ok.
+tell_all(Reason, #data{owner = Owner, console = Console} = D) ->
+    answer_all(Reason, D),
+    end_attach(Reason, D),
+    evum_owner:farewell(self(), {evum, self(), {down, Reason}}, Owner, evum_console:flush(Console)).
 
 %% One line, where it is neither an ordinary end nor somebody's error value.
 log_end(Reason, #data{label = Label, waiters = Waiters}) ->
@@ -163,8 +153,6 @@ log_end(Reason, #data{label = Label, waiters = Waiters}) ->
         false -> ?LOG_WARNING("evum: ~s ended: ~ts", [Label, evum_error:format(Reason)])
     end.
 
-%% @doc Tells all who wait that the machine is down.
--spec answer_all(term(), #data{}) -> ok.
 answer_all(Reason, #data{waiters = Waiters}) ->
     maps:foreach(fun(_Ref, #waiter{kind = Kind, from = From}) ->
         gen_statem:reply(From, last_answer(Kind, Reason))
@@ -201,36 +189,8 @@ die(Reason, #data{machine = #{supervised := Supervised}, parent = Parent}) ->
     exit(self(), Reason),
     receive after infinity -> exit(Reason) end.
 
-%% @doc Ends the port program from terminate/3, where there is no loop any more.
--spec end_port(term(), evum_vm:state(), #data{}) -> ok.
-end_port(_Reason, _State, #data{chan = undefined}) -> ok;
-end_port(Reason, State, #data{chan = Chan, started = Started} = D) ->
-    Ms =
-        case is_shutdown(Reason) andalso Started andalso State =/= stopping of
-            true ->
-                _ = evum_vm_data:cast(stop, [?STOP_GRACE_MS], D),
-                ?STOP_GRACE_MS + ?LADDER_MS;
-            false ->
-                _ = Started andalso evum_vm_data:cast(kill, [], D),
-                ?KILL_MS
-        end,
-    await_port(Chan, Started, evum_vm_data:now_ms() + Ms).
-
-await_port(Chan, false, _Deadline) -> evum_chan:close(Chan);
-await_port(Chan, true, Deadline) ->
-    Port = evum_chan:port(Chan),
-    receive
-        {Port, {data, Frame}} ->
-            drain(Chan, evum_proto:decode(Frame)),
-            await_port(Chan, true, Deadline);
-        {Port, {exit_status, _}} -> ok;
-        {'EXIT', Port, _} -> ok
-    after max(0, Deadline - evum_vm_data:now_ms()) ->
-        evum_chan:close(Chan)
-    end.
-
-%% A guest that says good-bye must not wait for a reader.
-drain(Chan, {console, Bytes}) ->
-    _ = evum_port:command(evum_chan:port(Chan), evum_proto:credit(0, 1, byte_size(Bytes))),
-    ok;
-drain(_Chan, _Other) -> ok.
+%% @doc Cuts the power where there is no loop any more. The port program's end is
+%% the machine's, whatever it was doing.
+-spec cut(#data{}) -> ok.
+cut(#data{chan = undefined}) -> ok;
+cut(#data{chan = Chan}) -> evum_chan:close(Chan).

@@ -31,8 +31,18 @@ shutdown() -> ?SHUTDOWN_MS.
 -spec create(evum_opts:kind(), term()) -> {ok, pid()} | {error, term()}.
 create(Kind, Opts) ->
     case evum_config:machine(Kind, Opts) of
-        {ok, Machine} -> created(supervisor:start_child(?MODULE, [Machine#{supervised => true}]), Machine);
+        {ok, #{wait_boot := Wait} = Machine} ->
+            Creator = case Wait of false -> none; _ -> self() end,
+            created(start_child(Machine#{supervised => true, creator => Creator}), Machine);
         {error, _} = Error -> Error
+    end.
+
+start_child(Machine) ->
+    try
+        supervisor:start_child(?MODULE, [Machine])
+    catch
+        %% the application stops
+        exit:_ -> {error, not_started}
     end.
 
 created({ok, Vm}, #{wait_boot := false}) when is_pid(Vm) -> {ok, Vm};

@@ -21,6 +21,8 @@ all() ->
         puts_types_bytes, a_guest_that_does_not_read_stops_puts, tagged_bytes_are_raw, none_is_silent, very_long_lines_come_in_pieces,
         terminal_queries_are_never_shown, utf8_is_passed_through, active_counts_as_inet_does, await_sees_partial_lines,
         await_tells_what_it_saw, guest_messages_reach_the_owner, a_flood_blocks_the_guest_only, a_flood_of_bytes_is_whole,
+        awaiting_text_in_a_flood_stops_nobody, a_line_is_at_most_a_terminals, characters_are_utf8,
+        the_last_guest_messages_come_before_the_end, nobody_sends_past_who_is_attached,
         attach_shows_and_types, attach_on_a_terminal_detaches, an_unknown_label_says_what_runs, one_may_be_attached
     ].
 
@@ -257,6 +259,72 @@ a_flood_of_bytes_is_whole(_) ->
     Text = binary:replace(Body, <<"\r\n">>, <<"\n">>, [global]),
     Sum = string:lowercase(binary:encode_hex(crypto:hash(md5, Text))),
     stop(V).
+
+awaiting_text_in_a_flood_stops_nobody(_) ->
+    V = vm([{console, none}]),
+    ok = evum:puts(V, "yes\n"),
+    ok = evum:await(V, {text, "y\ny\ny\n"}, 5000),
+    Waiters = [spawn_monitor(fun() -> exit(evum:await(V, {text, "never"}, 60000)) end) || _ <- [1, 2, 3]],
+    ok = evum:await(V, {text, "y\ny\n"}, 5000),
+    Then = erlang:monotonic_time(millisecond),
+    [#{state := up} = evum:info(V) || _ <- lists:seq(1, 20)],
+    true = erlang:monotonic_time(millisecond) - Then < 5000,
+    ok = evum:stop(V, 1000),
+    true = erlang:monotonic_time(millisecond) - Then < 10000,
+    [{error, {vm_down, normal}} = evum_test_lib:monitored(Monitor, Pid) || {Pid, Monitor} <- Waiters].
+
+a_line_is_at_most_a_terminals(_) ->
+    V = vm(),
+    [{error, {too_long, 2047}} = evum:send(V, lists:duplicate(N, $a)) || N <- [2048, 60000]],
+    {error, {too_long, 2047}} = evum:send(V, [lists:duplicate(2048, $a), $\n]),
+    [{error, {bad_text, _}} = evum:send(V, Lines) || Lines <- ["a\nb", "a\rb", <<"a\n\n">>]],
+    [begin
+         _ = evum:send(V, ["stty -echo; echo rea''dy; ", Program]),
+         ok = evum:await(V, {text, "ready"}, 5000),
+         [timeout = evum:send(V, lists:duplicate(2047, $a), 200) || _ <- [1, 2, 3, 4]],
+         {ok, _} = evum:exec(V, "kill $(pidof cat sleep); stty echo < /dev/tty0; true"),
+         <<_, _/binary>> = evum:send(V, "echo back"),
+         _ = lines(<<"back">>)
+     end || Program <- ["cat > /dev/null", "sleep 1000"]],
+    stop(V).
+
+characters_are_utf8(_) ->
+    V = vm(),
+    <<_, _/binary>> = evum:send(V, "cat"),
+    [begin
+         Wanted = evum:send(V, Typed),
+         ok = evum:await(V, {text, Regexp}, 5000)
+     end || {Typed, Wanted, Regexp} <- [
+         {"grün", <<"grün"/utf8>>, "gr(ü|u)n\n"}, {<<"grün"/utf8>>, <<"grün"/utf8>>, <<"gr(ü|u)n\n"/utf8>>},
+         {["€ ", <<"ä"/utf8>>], <<"€ ä"/utf8>>, "€ ä"}]],
+    ok = evum:puts(V, "süß\n"),
+    ok = evum:await(V, {text, "süß\nsüß\n"}, 5000),
+    {error, {timeout, {text, "nö"}, _} = Reason} = evum:await(V, {text, "nö"}, 50),
+    evum_test_lib:sentence(Reason),
+    [{error, {bad_text, _}} = evum:puts(V, Bad) || Bad <- [[16#d800], [16#110000], [-1], [foo]]],
+    stop(V).
+
+%% The owner is behind: what he has not been told is told before the end.
+the_last_guest_messages_come_before_the_end(_) ->
+    V = vm(),
+    [self() ! {junk, N} || N <- lists:seq(1, 1200)],
+    {ok, _} = evum:exec(V, "i=0; while [ $i -lt 50 ]; do printf $i > /proc/mconsole; i=$((i+1)); done"),
+    until(fun() -> maps:get(messages_held, evum:info(V)) =:= 50 end),
+    stop(V),
+    Told = [M || {evum, Vm, M} <- flush(), Vm =:= V],
+    [{message, integer_to_binary(N)} || N <- lists:seq(0, 49)] ++ [{down, normal}] =:= Told orelse error(Told).
+
+nobody_sends_past_who_is_attached(_) ->
+    V = vm([{label, busy}]),
+    Port = open_port({spawn_executable, attach()}, [{args, ["busy"]}, binary, exit_status, stderr_to_stdout]),
+    until(fun() -> maps:get(attached, evum:info(V)) end),
+    {error, attached} = evum:send(V, "echo mine"),
+    evum_test_lib:sentence(attached),
+    ok = evum:puts(V, "echo shown\n"),
+    _ = shown(Port, <<"shown">>, <<>>),
+    stop(V),
+    _ = shown(Port, <<"busy is down">>, <<>>),
+    receive {Port, {exit_status, 0}} -> ok after 5000 -> error(alive) end.
 
 %% --- attach ------------------------------------------------------------------
 

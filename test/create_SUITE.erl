@@ -26,6 +26,8 @@ all() ->
         too_little_time_names_the_stage, a_failed_boot_names_the_stage, wait_boot_false_returns_at_once,
         early_calls_wait_for_the_guest, fifty_machines_side_by_side, a_supervisor_restarts_what_crashed,
         a_stopped_application_leaves_nothing, without_the_application_it_says_so, verbose_shows_the_kernel,
+        a_stranger_is_no_machine, a_linked_machine_is_found_without_the_application, who_dies_creating_leaves_nothing,
+        a_create_that_meets_the_end_is_refused, what_only_evum_sets_is_refused_at_once, child_ids_are_unique,
         the_dists_are_told, a_file_of_dists_that_is_wrong_is_named
     ].
 
@@ -233,6 +235,69 @@ without_the_application_it_says_so(_) ->
     [{error, not_started} = Make([]) || Make <- [fun evm:create/1, fun evum:start/1, fun evum:start_link/1]],
     sentence(not_started),
     ok = application:start(evum).
+
+a_stranger_is_no_machine(_) ->
+    Then = erlang:monotonic_time(millisecond),
+    Dead = spawn(fun() -> ok end),
+    [{{error, noproc}, _} = {F(P), P} || P <- [self(), whereis(init), whereis(evum_vm_sup), Dead, init, undefined],
+        F <- [fun evum:info/1, fun evum:stop/1, fun evum:crash/1, fun evum:pause/1,
+              fun(V) -> evum:exec(V, "true") end, fun(V) -> evum:send(V, "true") end]],
+    true = erlang:monotonic_time(millisecond) - Then < 1000,
+    [] = [M || {'$gen_cast', _} = M <- evum_test_lib:flush()].
+
+a_linked_machine_is_found_without_the_application(_) ->
+    {ok, V} = evum:start_link([{label, stays}, {wait_boot, 10000}]),
+    unlink(V),
+    ok = application:stop(evum),
+    <<"stays">> = out(stays, "hostname"),
+    [#{label := stays, pid := V}] = evm:list(),
+    ok = application:start(evum),
+    [#{label := stays, pid := V}] = evm:list(),
+    stop(stays),
+    [] = evm:list().
+
+who_dies_creating_leaves_nothing(_) ->
+    [begin
+         Creator = spawn(fun() -> evm:create([{label, waited}, {owner, none}]) end),
+         until(fun() -> is_pid(whereis(waited)) end),
+         Vm = whereis(waited),
+         Monitor = monitor(process, Vm),
+         timer:sleep(Ms),
+         exit(Creator, kill),
+         {shutdown, {life, killed}} = evum_test_lib:monitored(Monitor, Vm),
+         until(fun() -> evm:list() =:= [] end)
+     end || Ms <- [0, 10, 30]],
+    %% who doesn't wait doesn't matter, nor who has waited
+    Self = self(),
+    Options = [[{wait_boot, false}], []],
+    [begin
+         spawn(fun() -> Self ! {made, evm:create([{owner, none} | Opts])} end),
+         {ok, V} = receive {made, Made} -> Made after 10000 -> error(stuck) end,
+         ok = evum:await(V, up, 10000),
+         stop(V)
+     end || Opts <- Options].
+
+a_create_that_meets_the_end_is_refused(_) ->
+    Self = self(),
+    Sup = whereis(evum_vm_sup),
+    ok = sys:suspend(Sup),
+    Pid = spawn_link(fun() -> Self ! {made, evm:create()} end),
+    until(fun() -> process_info(Pid, current_function) =:= {current_function, {gen, do_call, 4}} end),
+    exit(Sup, kill),
+    receive {made, {error, not_started}} -> ok after 5000 -> error(stuck) end,
+    until(fun() -> is_pid(whereis(evum_vm_sup)) end).
+
+what_only_evum_sets_is_refused_at_once(_) ->
+    Bad = [{args, [A]} || A <- ["mem=4M", "con1=pts", "ssl0=null", "ubd5=/x", "umid=x", "hostfs=/", "evum.root=host",
+                                "noreboot", "--", "initrd=/x", "vec0:transport=tap", "iomem=a,b"]] ++ [{cpu, 4000}],
+    [{{error, {bad_option, Key}}, _} = {Make([Option]), Option} || {Key, _} = Option <- Bad,
+        Make <- [fun evm:create/1, fun evum:start/1, fun evum:start_link/1, fun(O) -> evm:create([{wait_boot, false} | O]) end]],
+    stop(vm([{args, ["console=tty0"]}])).
+
+child_ids_are_unique(_) ->
+    #{id := labelled} = evum:child_spec([{label, labelled}]),
+    #{id := labelled} = evum:child_spec(#{label => labelled}),
+    ok = supervisor:check_childspecs([evum:child_spec(O) || O <- [[], [], #{}, [{label, a}]]]).
 
 verbose_shows_the_kernel(_) ->
     {ok, V} = evm:create([{verbose, true}]),

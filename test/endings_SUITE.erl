@@ -21,7 +21,8 @@ all() ->
         any_other_exit_cuts_the_power, the_mcons_halts_and_reboots, a_panic_is_told_within_a_second,
         the_end_of_a_custom_init_is_a_status, a_reboot_keeps_the_process, a_reboot_ends_the_programs,
         evum_reboot_returns_when_it_is_up, a_guest_that_reboots_for_ever_is_stopped, a_crash_overtakes_a_stop,
-        two_stops_are_one, whoever_waits_is_told, all_ends_are_told_apart
+        an_order_to_end_in_a_reboot_is_obeyed, a_port_killed_in_a_reboot_is_port_died, a_paused_guest_reboots_as_up,
+        a_parents_exit_is_no_crash, a_bug_of_ours_is_told, two_stops_are_one, whoever_waits_is_told, all_ends_are_told_apart
     ].
 
 %% Ends a machine by Fun; the reason, which the last message tells too.
@@ -99,11 +100,10 @@ a_panic_is_told_within_a_second(_) ->
     "the guest's kernel panicked: " ++ _ = evum:format_error({panic, Text}).
 
 the_end_of_a_custom_init_is_a_status(_) ->
-    %% a shell script as init: only a dist of its own could bring one, so init= names a program of the initramfs
-    case evm:create([{args, ["init=/bin/true"]}, {wait_boot, 5000}, {on_reboot, stop}]) of
-        {ok, V} -> {exit_status, 0} = evum_test_lib:down(V);
-        {error, {boot_failed, _, _}} -> ok
-    end.
+    [begin
+         V = vm([{args, ["init=/bin/sh"]}, {on_reboot, stop}]),
+         {exit_status, N} = ending(V, fun(_) -> ok = evum:puts(V, "exit " ++ integer_to_list(N) ++ "\n") end)
+     end || N <- [0, 7, 200]].
 
 a_reboot_keeps_the_process(_) ->
     V = vm([{label, again}]),
@@ -158,15 +158,113 @@ reboots(V, N) when N < 12 ->
 
 a_crash_overtakes_a_stop(_) ->
     V = vm(),
-    ok = evum:puts(V, "cat > /dev/null\n"),
-    ok = evum:pause(V),
+    %% nothing in there can answer any more
+    ok = kill(evum_test_lib:kernel_pid(V), "STOP"),
     Self = self(),
-    Monitor = monitor(process, V),
-    spawn_link(fun() -> Self ! {stopped, evum:stop(V, 60000)} end),
-    evum_test_lib:until(fun() -> case evum:info(V) of #{state := stopping} -> true; {error, _} -> true; _ -> false end end),
-    _ = evum:crash(V),
-    true = lists:member(monitored(Monitor, V), [crashed, normal]),
+    crashed = ending(V, fun(_) ->
+        spawn_link(fun() -> Self ! {stopped, evum:stop(V, 60000)} end),
+        evum_test_lib:until(fun() -> maps:get(state, evum:info(V)) =:= stopping end),
+        ok = evum:crash(V)
+    end),
     receive {stopped, ok} -> ok after 5000 -> error(still_stopping) end.
+
+%% The order comes between the last word of the old life and the end of its port
+%% program, or as near to that as can be.
+an_order_to_end_in_a_reboot_is_obeyed(_) ->
+    Life = spawn(fun() -> receive Reason -> exit(Reason) end end),
+    [begin
+         V = vm([{life, Life}]),
+         Pids = evum_test_lib:pids(V),
+         at_the_end_of_a_life(V, fun() -> Order(V) end),
+         {Wanted, Reason} = {Wanted, ending(V, fun(_) -> {ok, _} = evum_mcons:reboot(V) end)},
+         ok = evum_test_lib:gone(Pids, 1000),
+         [] = evm:list(),
+         Reason
+     end || {Wanted, Order} <- [
+         {normal, fun(V) -> gen_statem:cast(V, {stop, 5000}) end}, {crashed, fun(V) -> gen_statem:cast(V, crash) end},
+         {shutdown, fun(V) -> exit(V, shutdown) end}, {foo, fun(V) -> exit(V, foo) end},
+         {{shutdown, {life, bye}}, fun(_) -> Life ! bye end}]].
+
+at_the_end_of_a_life(V, Fun) ->
+    ok = sys:install(V, {fun
+        (armed, {in, {info, {_, {data, Frame}}}, _}, _) -> last_word(evum_proto:decode(Frame), Fun);
+        (State, _Event, _) -> State
+    end, armed}).
+
+last_word({event, down, _}, Fun) ->
+    _ = Fun(),
+    done;
+last_word(_, _Fun) -> armed.
+
+a_port_killed_in_a_reboot_is_port_died(_) ->
+    V = vm(),
+    [Port | _] = Pids = evum_test_lib:pids(V),
+    ok = kill(evum_test_lib:kernel_pid(V), "STOP"),
+    Told = asked_to_reboot(V, {error, {vm_down, port_died}}),
+    port_died = ending(V, fun(_) -> kill(Port, "KILL") end),
+    Told(),
+    ok = evum_test_lib:gone(Pids, 1000).
+
+%% Another process waits in evum:reboot/1, and the machine has heard of it; a
+%% fun that waits for its answer.
+asked_to_reboot(V, Answer) ->
+    Pid = spawn_link(fun() -> Answer = evum:reboot(V) end),
+    evum_test_lib:until(fun() -> process_info(Pid, current_function) =:= {current_function, {gen, do_call, 4}} end),
+    fun() -> evum_test_lib:until(fun() -> not is_process_alive(Pid) end, 10000) end.
+
+a_paused_guest_reboots_as_up(_) ->
+    V = vm(),
+    ok = evum:pause(V),
+    Rebooted = asked_to_reboot(V, ok),
+    #{state := State} = evum:info(V),
+    true = State =/= paused,
+    Rebooted(),
+    stop(V).
+
+%% Whoever linked it may end it with any reason: it ends with that, and nothing is reported.
+a_parents_exit_is_no_crash(_) ->
+    [begin
+         Self = self(),
+         Reports = reports(),
+         Parent = spawn(fun() ->
+             process_flag(trap_exit, true),
+             {ok, V} = evum:start_link([{owner, Self}, {wait_boot, 10000}]),
+             Self ! {linked, V},
+             receive die -> exit(V, Reason) end,
+             receive {'EXIT', V, R} -> receive tell -> Self ! {saw, R} end end
+         end),
+         V = receive {linked, P} -> P after 10000 -> error(stuck) end,
+         Reason = ending(V, fun(_) -> Parent ! die end),
+         Parent ! tell,
+         receive {saw, Reason} -> ok after 5000 -> error(not_linked) end,
+         0 = Reports()
+     end || Reason <- [foo, {badarith, []}, shutdown]].
+
+%% A fun that says how many errors were logged since.
+reports() ->
+    Count = counters:new(1, []),
+    ok = logger:add_handler(?MODULE, ?MODULE, #{config => Count, level => error}),
+    fun() ->
+        ok = logger:remove_handler(?MODULE),
+        counters:get(Count, 1)
+    end.
+
+%% A logger handler.
+log(_Event, #{config := Count}) -> counters:add(Count, 1, 1).
+
+a_bug_of_ours_is_told(_) ->
+    V = vm(),
+    Self = self(),
+    Pids = evum_test_lib:pids(V),
+    spawn_link(fun() -> Self ! {waited, evum:await(V, {text, "never"}, 60000)} end),
+    Reports = reports(),
+    Monitor = monitor(process, V),
+    gen_statem:cast(V, {attach_input, self(), no_bytes}),
+    {badarg, [_ | _]} = evum_test_lib:monitored(Monitor, V),
+    ok = evum_test_lib:gone(Pids, 1500),
+    receive {evum, V, {down, badarg}} -> ok after 1000 -> error(not_told) end,
+    receive {waited, {error, {vm_down, _}}} -> ok after 1000 -> error(still_waiting) end,
+    true = Reports() > 0.
 
 two_stops_are_one(_) ->
     V = vm(),

@@ -142,3 +142,21 @@ any_bytes_are_fine_test() ->
          ?assertEqual(<<>>, ?C:text(?C:mark(byte_size(Text), C))),
          ?assertEqual([], [L || L <- lines(C), binary:match(L, <<"\e[6n">>) =/= nomatch])
      end || _ <- lists:seq(1, 500)].
+
+a_forgotten_echo_gives_its_room_back_test() ->
+    [begin
+         Ref = make_ref(),
+         C0 = ?C:expect(Ref, binary:copy(<<"x">>, 4095), ?C:new(Mode)),
+         C1 = feed([binary:copy(<<"a">>, 500) || _ <- lists:seq(1, 11)], C0),
+         ?assertEqual(5500, ?C:unacknowledged(C1)),
+         C2 = ?C:forget(Ref, C1),
+         _ = items(C2),
+         {_, C3} = ?C:credit(0, lists:foldl(fun(_, C) -> element(2, ?C:take(C)) end, C2, items(C2))),
+         ?assert(?C:unacknowledged(C3) =< 2048)
+     end || Mode <- [line, tagged, none]].
+
+the_current_line_is_the_rings_last_test() ->
+    C = feed([<<"one\r\n">>] ++ [<<"abcdefghi ">> || _ <- lists:seq(1, 150)], ?C:new(none)),
+    ?assertEqual(binary:copy(<<"abcdefghi ">>, 150), ?C:partial(C)),
+    ?assertEqual(<<>>, ?C:partial(feed([<<"\r\n">>], C))),
+    ?assertEqual(<<>>, ?C:partial(?C:new(none))).

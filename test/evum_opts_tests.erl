@@ -67,3 +67,8 @@ options_of_a_program_are_checked_test_() ->
                          {env, [{"", "c"}]}, {cd, ""}, {cd, tmp}, {user, -1}, {user, ""}, {shell, true}]] ++
     [?_assertMatch({ok, #{env := [<<"A=b">>], cwd := <<"/tmp">>, user := <<"65534">>}},
                    evum_opts:program("true", #{env => #{"A" => "b"}, cd => "/tmp", user => 65534}))].
+
+what_evum_sets_itself_is_refused_test_() ->
+    [?_assertEqual({error, {bad_option, args}}, machine([{args, ["quiet", Word ++ "x"]}])) || Word <- evum_proto:reserved_args()] ++
+    [?_assertEqual({error, {bad_option, args}}, machine([{args, [Word]}])) || Word <- ["--", "", "con=x", <<"ubd7=f">>]] ++
+    [?_assertMatch({ok, _}, machine([{args, [Word]}])) || Word <- ["console=tty0", "memtest", "mconsole", <<"a=", 255>>, "---"]].

@@ -70,13 +70,13 @@ sockets() ->
         nomatch -> []
     end.
 
-%% Processes that this BEAM started, and theirs.
+%% Processes that this BEAM started, and theirs. What looks up hosts' names stays as long as it likes.
 marked() ->
     Table = [P || {ok, P} <- [process(Dir) || Dir <- filelib:wildcard("/proc/[0-9]*")]],
     Roots = [Pid || {Pid, _, _, Dir} <- Table, is_marked(Dir)],
     Ours = descendants(Roots, Table),
     Known = [Pid || {Pid, _, _, _} <- Table],
-    [{Pid, Name} || {Pid, Parent, Name, _} <- Table,
+    [{Pid, Name} || {Pid, Parent, Name, _} <- Table, Name =/= <<"inet_gethost">>,
         lists:member(Pid, Ours) orelse (Name =:= <<"kernel">> andalso (Parent =< 1 orelse not lists:member(Parent, Known)))].
 
 process(Dir) ->

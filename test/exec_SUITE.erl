@@ -20,7 +20,7 @@ all() ->
         environment_directory_and_user, what_cannot_run_is_told, what_is_no_command_is_refused, input_is_empty,
         a_timeout_keeps_what_was_printed, max_output_keeps_what_fits, much_output_is_whole, a_hundred_at_once,
         a_background_program_holds_nobody, the_end_of_the_machine_is_told, spawned_programs_talk, input_is_flow_controlled,
-        a_programs_end_is_its_exit_reason, an_exit_signal_ends_the_program, a_dead_owner_ends_the_program,
+        a_full_mailbox_gets_a_programs_end, what_timed_out_in_the_boot_never_runs, a_programs_end_is_its_exit_reason, an_exit_signal_ends_the_program, a_dead_owner_ends_the_program,
         signals_reach_the_group, killing_everything_spares_the_agent
     ].
 
@@ -192,6 +192,37 @@ pump(P, Left, Got) ->
         {evum, P, {exit, 0}} -> Got
     after 10000 -> error({stuck, byte_size(Got)})
     end.
+
+%% The owner waits for his program only, past whatever else is in his mailbox.
+a_full_mailbox_gets_a_programs_end(_) ->
+    with(fun(V) ->
+        [self() ! {junk, N} || N <- lists:seq(1, 1500)],
+        {ok, P} = evum:spawn(V, "echo out; echo err >&2; exit 3", []),
+        [expect(P, M) || M <- [{stdout, <<"out\n">>}, {stderr, <<"err\n">>}, {exit, 3}]],
+        %% a window and what is left at the end; a program that goes on waits
+        {ok, Q} = evum:spawn(V, "head -c 100000 /dev/zero", []),
+        100000 = received(Q, 0),
+        {ok, R} = evum:spawn(V, "cat /dev/zero", []),
+        Before = erlang:memory(total),
+        timer:sleep(300),
+        true = erlang:memory(total) - Before < 10000000,
+        exit(R, kill),
+        1500 = length([J || {junk, _} = J <- evum_test_lib:flush()])
+    end).
+
+received(P, N) ->
+    receive
+        {evum, P, {stdout, Bytes}} -> received(P, N + byte_size(Bytes));
+        {evum, P, {exit, 0}} -> N
+    after 5000 -> error({stalled, N})
+    end.
+
+what_timed_out_in_the_boot_never_runs(_) ->
+    {ok, V} = evm:create([{wait_boot, false}]),
+    {error, {timeout, #{stdout := <<>>}}} = evum:exec(V, "touch /tmp/ran", [{timeout, 1}]),
+    ok = evum:await(V, up, 10000),
+    {ok, #{status := 1}} = evum:exec(V, "test -e /tmp/ran"),
+    stop(V).
 
 a_programs_end_is_its_exit_reason(_) ->
     with(fun(V) ->

@@ -17,7 +17,7 @@ end_per_testcase(Case, Config) -> evum_test_lib:end_case(Case, Config).
 all() ->
     [
         a_paused_guest_stands_still, a_paused_machine_ends_as_any, a_paused_machine_dies_with_its_caller,
-        memory_goes_and_comes_back, info_is_complete, the_table_has_a_row_each, the_mcons_answers, a_machine_has_one_cpu,
+        memory_goes_and_comes_back, resizes_wait_for_each_other, info_is_complete, the_table_has_a_row_each, the_mcons_answers, a_machine_has_one_cpu,
         machines_are_spread, the_doctor_is_content, a_silent_guest_is_stopped_in_time, a_machine_is_confined
     ].
 
@@ -75,6 +75,22 @@ memory_goes_and_comes_back(_) ->
     [{error, {mem_range, 32, 128}} = evum:memory(V, M) || M <- [129, 4096]],
     [{error, {bad_option, mem}} = evum:memory(V, M) || M <- [31, 0, -1, foo]],
     sentence({mem_range, 32, 128}),
+    stop(V).
+
+resizes_wait_for_each_other(_) ->
+    V = vm([{mem, 256}]),
+    Total = fun() -> binary_to_integer(out(V, "awk '/MemFree/ {print $2}' /proc/meminfo")) div 1024 end,
+    Before = Total(),
+    ok = evum:pause(V),
+    ok = evum:resume(V),
+    Sizes = [128, 200, 96, 160, 64, 128, 128, 96],
+    [ok = R || R <- evum_test_lib:parallel([fun() -> evum:memory(V, M) end || M <- Sizes])],
+    #{mem := Now} = evum:info(V),
+    true = lists:member(Now, Sizes),
+    %% what it says is what the guest has lost
+    true = abs((Before - Total()) - (256 - Now)) < 24,
+    ok = evum:memory(V, 256),
+    true = abs(Before - Total()) < 24,
     stop(V).
 
 info_is_complete(_) ->
@@ -173,13 +189,19 @@ the_doctor_is_content(_) ->
     true = length(Report) > 6.
 
 a_silent_guest_is_stopped_in_time(_) ->
-    %% a guest whose poweroff does nothing: the ladder ends it all the same
-    V = vm(),
-    {ok, _} = evum:exec(V, "mount -t tmpfs none /sbin; trap '' USR2 TERM; true"),
-    ok = evum:pause(V),
-    Then = erlang:monotonic_time(millisecond),
-    ok = evum:stop(V, 500),
-    true = erlang:monotonic_time(millisecond) - Then < 8000.
+    %% neither a guest whose kernel answers nothing nor one whose init powers nothing off
+    [begin
+         V = vm(Opts),
+         Deafen(V),
+         Pids = evum_test_lib:pids(V),
+         Then = erlang:monotonic_time(millisecond),
+         ok = evum:stop(V, 500),
+         true = erlang:monotonic_time(millisecond) - Then < 8000,
+         ok = evum_test_lib:gone(Pids, 1000)
+     end || {Opts, Deafen} <- [
+         {[], fun(V) -> evum_test_lib:kill(evum_test_lib:kernel_pid(V), "STOP") end},
+         {[], fun evum:pause/1},
+         {[{args, ["init=/bin/sh"]}], fun(V) -> evum:puts(V, "trap '' USR1 USR2 TERM INT HUP PWR; cat > /dev/null\n") end}]].
 
 a_machine_is_confined(_) ->
     V = vm(),

@@ -19,7 +19,7 @@ all() ->
         a_linked_machine_dies_with_its_caller, a_linked_machine_dies_with_a_normal_end_too,
         a_linked_caller_dies_with_its_machine, a_machine_lives_as_long_as_its_life, a_dead_life_ends_it_at_once,
         the_next_to_type_adopts, start_link_has_no_owner, only_the_owner_gives_away, a_typo_costs_nothing,
-        an_owner_on_another_node, a_killed_beam_leaves_nothing, whatever_is_killed_nothing_is_left
+        an_owner_on_another_node, a_busy_connection_loses_no_notice, a_killed_beam_leaves_nothing, whatever_is_killed_nothing_is_left
     ].
 
 %% A process that runs Fun, sends its result and waits to be told how to end.
@@ -149,6 +149,27 @@ an_owner_on_another_node(_) ->
     <<_, _/binary>> = evum:send(V, "echo near"),
     _ = evum_test_lib:lines(<<"near">>),
     stop(V),
+    ok = net_kernel:stop().
+
+%% The other node stands still, so nothing gets through to it; the machine goes
+%% on, and what the owner was to hear he hears.
+a_busy_connection_loses_no_notice(_) ->
+    {ok, Peer, Node} = peer(),
+    V = vm([{label, here}]),
+    Owner = spawn(Node, ?MODULE, collect, [self()]),
+    ok = evum:give_away(V, Owner),
+    Beam = list_to_integer(erpc:call(Node, os, getpid, [])),
+    ok = evum_test_lib:kill(Beam, "STOP"),
+    Sink = {nobody, Node},
+    Junk = binary:copy(<<0>>, 1000000),
+    until(fun() -> erlang:send(Sink, Junk, [nosuspend]) =:= nosuspend end),
+    ok = evum:reboot(V),
+    {ok, #{status := 0}} = evum:exec(V, "printf last > /proc/mconsole"),
+    stop(V),
+    ok = evum_test_lib:kill(Beam, "CONT"),
+    [receive {collected, {evum, V, Notice}} -> ok after 5000 -> error({missing, Notice, flush()}) end
+     || Notice <- [rebooting, up, {message, <<"last">>}, {down, normal}]],
+    peer:stop(Peer),
     ok = net_kernel:stop().
 
 collect(To) ->

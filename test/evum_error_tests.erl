@@ -1,0 +1,54 @@
+%% SPDX-License-Identifier: Apache-2.0
+%% Every error that the sources name has a sentence of its own
+-module(evum_error_tests).
+-include_lib("eunit/include/eunit.hrl").
+
+%% One of each: what a user may be given.
+examples() ->
+    Posix = [enoent, eacces, e2big, einval, ebusy],
+    Posix ++ [
+        {bad_option, grace}, {bad_option, args}, {bad_option, {a, b, c}}, {label_in_use, a}, {unknown_dist, a},
+        {bad_config, "f", 1, {unknown_key, a}}, {bad_config, "f", 0, not_utf8}, {no_kernel, "f", enoent},
+        {no_kernel, "f", eacces}, {bad_kernel, "f", enoexec}, {bad_kernel, "f", eacces}, {bad_image, "f", enoent},
+        {disk_in_use, "f"}, {no_memory, <<"text">>}, {not_built, "f"}, not_started, {no_confinement, <<"text">>},
+        {bad_command, x}, {bad_text, x}, {too_long, 2047}, {bad_regexp, "(", "missing )", 1}, {bad_signal, x},
+        {max_output, #{stdout => <<>>, stderr => <<>>}}, {refused, <<"text">>}, {mem_range, 32, 64}, agent_restarted,
+        paused, booting, rebooting, stopping, attached, closed, not_owner, {busy, 1},
+        {timeout, #{stdout => <<>>, stderr => <<>>}}, {timeout, start}, {timeout, up, agent}, {timeout, console_input, 1},
+        {timeout, {text, "ä"}, <<>>}, {timeout, {text, <<"ä"/utf8>>}, <<>>}, {timeout, stop, unresponsive},
+        {timeout, memory, agent}, noproc, noconnection, {nodedown, a@b}, {vm_down, {nodedown, a@b}}, {vm_down, killed},
+        {boot_failed, agent, []}, {boot_failed, kernel, [<<"line">>]}, normal, shutdown, killed, crashed, port_died,
+        {shutdown, halted}, {shutdown, rebooted}, {shutdown, rebooting_too_often}, {shutdown, {life, x}},
+        {shutdown, owner_down}, {panic, <<"text">>}, {signal, 9}, {signal, kill}, {exit_status, 1}
+    ].
+
+%% A sentence, not the name of an atom nor a term.
+every_reason_has_a_sentence_test_() ->
+    [{lists:flatten(io_lib:format("~0tp", [Reason])), ?_assertMatch({match, _}, re:run(evum_error:format(Reason), Regexp, [unicode]))}
+     || Reason <- examples(),
+        Regexp <- case Reason of {no_memory, _} -> ["^text$"]; einval -> ["argument"]; _ -> ["^[^{\\[#]+ .+[^.\n]$"] end].
+
+%% What is written {error, Reason} in the sources, by name and size, is among the examples.
+every_literal_error_is_among_them_test_() ->
+    _ = application:load(evum),
+    {ok, Modules} = application:get_key(evum, modules),
+    Known = lists:usort([shape(Reason) || Reason <- examples()] ++ internal()),
+    [{atom_to_list(Module), ?_assertEqual([], lists:usort(errors(forms(Module))) -- Known)}
+     || Module <- Modules, lists:prefix("ev", atom_to_list(Module)), not lists:suffix("_tests", atom_to_list(Module))].
+
+%% Between our own modules, or told by others than format_error/1.
+internal() -> [{bad_frame, 2}, {attach, 2}, badarg, bad_name].
+
+shape(Reason) when is_tuple(Reason) -> {element(1, Reason), tuple_size(Reason)};
+shape(Reason) -> Reason.
+
+forms(Module) ->
+    {ok, {_, [{abstract_code, {_, Forms}}]}} = beam_lib:chunks(code:which(Module), [abstract_code]),
+    %% a type says what may be, an expression what is
+    [Form || {function, _, _, _, _} = Form <- Forms].
+
+errors({tuple, _, [{atom, _, error}, {tuple, _, [{atom, _, Name} | Rest]}]}) -> [{Name, 1 + length(Rest)} | errors(Rest)];
+errors({tuple, _, [{atom, _, error}, {atom, _, Name}]}) -> [Name];
+errors(Form) when is_tuple(Form) -> errors(tuple_to_list(Form));
+errors([Head | Tail]) -> errors(Head) ++ errors(Tail);
+errors(_) -> [].
