@@ -23,7 +23,10 @@
  * and all; the agent grants them again as it reads (AGENT_CREDIT, id 0, fd 0).
  * And it has at most AGENT_CONSOLE_WINDOW bytes typed on the console that were
  * not granted: after typing N it sends AGENT_TYPED N, which the agent answers
- * (AGENT_CREDIT, id 0, fd 1, N) once nothing typed waits to be read.  Both are
+ * (AGENT_CREDIT, id 0, N, fd 1, or fd 2 where the tty gives out whole lines only)
+ * once nothing typed waits to be read.  A line that isn't finished doesn't count
+ * as waiting, so of such a tty's the host types no more than AGENT_LINE_MAX bytes
+ * and drops the rest of it, as the kernel does from 4095 on.  Both are
  * full again at AGENT_HELLO, and grow to no more than that; before the first
  * one there is none for the line and a full one for the console.  Two windows
  * fit under the limit, so that bytes of before an agent's restart do no harm.
@@ -39,6 +42,7 @@
 #define AGENT_STDIN_WINDOW 65536u
 #define AGENT_LINE_WINDOW 1920u
 #define AGENT_CONSOLE_WINDOW 1920u
+#define AGENT_LINE_MAX 2047u /* and a window are less than 3968 */
 
 struct agent_header {
 	uint16_t magic;

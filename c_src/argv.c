@@ -34,9 +34,9 @@ static const char *const quiet[] = {
 };
 
 static const char *const reserved[] = {
-	"mem=",	   "initrd=", "rdinit=",     "uml_dir=", "umid=", "mconsole=",
-	"hostfs=", "con",     "ssl",	     "ubd",	 "udb",	  "vec",
-	"eth",	   "xterm=",  "virtio_uml.", "iomem=",	 "evum.", "noreboot",
+#define RESERVED_ARG(word) word,
+#include "reserved_args.def"
+#undef RESERVED_ARG
 };
 
 int argv_reserved(const char *word)

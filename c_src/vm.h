@@ -45,6 +45,8 @@ struct vm_console {
 	uint8_t *typed;	 /* what the guest has not read yet */
 	size_t typed_len;
 	size_t typed_window; /* bytes the guest's line takes: see agent_proto.h */
+	size_t unfinished;   /* bytes typed since the last end of a line */
+	bool gives_lines;    /* the guest's tty keeps a line until it is finished */
 	bool refused;	     /* a write came up short: say when there is room */
 	bool ended;	     /* nothing more will come */
 	uint64_t delivered;
@@ -118,7 +120,7 @@ void vm_panic(struct evum_vm *vm, const char *text, size_t len);
 void vm_console_handler(struct evum_vm *vm, uint32_t events);
 void vm_console_drain(struct evum_vm *vm);
 void vm_console_watch(struct evum_vm *vm);
-void vm_console_typed_credit(struct evum_vm *vm, size_t bytes);
+void vm_console_typed_credit(struct evum_vm *vm, size_t bytes, bool gives_lines);
 bool vm_console_says(const struct evum_vm *vm, const char *words);
 
 #endif

@@ -61,7 +61,7 @@ static void hello(struct evum_vm *vm, const struct agent_frame *frame)
 	vm_reach(vm, EVUM_STAGE_AGENT);
 	vm->up = true;
 	vm->agent.line_window = AGENT_LINE_WINDOW;
-	vm_console_typed_credit(vm, AGENT_CONSOLE_WINDOW);
+	vm_console_typed_credit(vm, AGENT_CONSOLE_WINDOW, false);
 	if (vm->rung == VM_RUNG_POWEROFF)
 		vm_poweroff(vm);
 	event.data = frame->payload + 4;
@@ -166,8 +166,8 @@ static void line_credit(struct evum_vm *vm, const struct agent_frame *frame)
 
 	if (frame->header.fd == 0)
 		vm->agent.line_window += min_size(bytes, AGENT_LINE_WINDOW - vm->agent.line_window);
-	else if (frame->header.fd == 1)
-		vm_console_typed_credit(vm, bytes);
+	else if (frame->header.fd <= 2)
+		vm_console_typed_credit(vm, bytes, frame->header.fd == 2);
 	else
 		garbage(vm, frame);
 }

@@ -71,31 +71,77 @@ static void tell_room(struct evum_vm *vm)
 	vm_emit(vm, &event);
 }
 
+/* Where the first line of bytes ends, its end not counted; len when it doesn't. */
+static size_t line_length(const uint8_t *bytes, size_t len)
+{
+	size_t at = 0;
+
+	while (at < len && bytes[at] != '\n' && bytes[at] != '\r')
+		at++;
+	return at;
+}
+
+static void take_typed(struct vm_console *console, size_t len)
+{
+	console->typed_len -= len;
+	memmove(console->typed, console->typed + len, console->typed_len);
+}
+
+/* Counts what was typed of the line that isn't finished. */
+static void count_unfinished(struct vm_console *console, size_t sent)
+{
+	size_t at = 0;
+
+	while (at < sent) {
+		size_t length = line_length(console->typed + at, sent - at);
+
+		console->unfinished += length;
+		at += length;
+		if (at < sent) {
+			console->unfinished = 0;
+			at++;
+		}
+	}
+}
+
+/* Drops what is too long of a line for a tty that keeps it until it is finished. */
+static void drop_excess(struct vm_console *console)
+{
+	if (console->gives_lines && console->unfinished >= AGENT_LINE_MAX)
+		take_typed(console, line_length(console->typed, console->typed_len));
+}
+
 /* Types what the line's window takes; the agent tells when the guest has read it. */
 static void write_typed(struct evum_vm *vm)
 {
 	struct vm_console *console = &vm->console;
-	size_t most = min_size(console->typed_len, console->typed_window);
-	ssize_t sent = most ? send(console->fd, console->typed, most, MSG_NOSIGNAL | MSG_DONTWAIT)
-			    : 0;
-	uint32_t typed = (uint32_t)sent;
+	uint32_t typed;
+	ssize_t sent;
+	size_t most;
 
+	drop_excess(console);
+	most = min_size(console->typed_len, console->typed_window);
+	if (most == 0)
+		return;
+	sent = send(console->fd, console->typed, most, MSG_NOSIGNAL | MSG_DONTWAIT);
 	if (sent <= 0)
 		return;
-	console->typed_len -= (size_t)sent;
+	count_unfinished(console, (size_t)sent);
+	take_typed(console, (size_t)sent);
 	console->typed_window -= (size_t)sent;
-	memmove(console->typed, console->typed + sent, console->typed_len);
+	typed = (uint32_t)sent;
 	agent_send(&vm->agent, AGENT_TYPED, 0, 0, &typed, sizeof(typed));
 	vm_agent_flush(vm);
-	tell_room(vm);
 }
 
-void vm_console_typed_credit(struct evum_vm *vm, size_t bytes)
+void vm_console_typed_credit(struct evum_vm *vm, size_t bytes, bool gives_lines)
 {
 	struct vm_console *console = &vm->console;
 
+	console->gives_lines = gives_lines;
 	console->typed_window += min_size(bytes, AGENT_CONSOLE_WINDOW - console->typed_window);
 	write_typed(vm);
+	tell_room(vm);
 	vm_console_watch(vm);
 }
 
@@ -104,6 +150,7 @@ void vm_console_handler(struct evum_vm *vm, uint32_t events)
 	struct vm_console *console = &vm->console;
 
 	write_typed(vm);
+	tell_room(vm);
 	if (console->window && deliver(vm, console->window) < 0)
 		events |= EPOLLERR;
 	/* Nothing more will come, or nobody takes it: vm_console_drain() reads the rest. */

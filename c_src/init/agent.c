@@ -216,6 +216,14 @@ static void send_credit(struct agent *agent, uint8_t fd, uint32_t *bytes)
 	*bytes = 0;
 }
 
+/* Does the console's tty keep a line until it is finished? */
+static bool gives_lines(const struct agent *agent)
+{
+	struct termios mode;
+
+	return tcgetattr(agent->console, &mode) == 0 && (mode.c_lflag & ICANON) != 0;
+}
+
 /* Keeps the lines below the length at which they go deaf, see agent_proto.h. */
 static void grant_lines(struct agent *agent)
 {
@@ -230,7 +238,7 @@ static void grant_lines(struct agent *agent)
 	if (ioctl(agent->console, TIOCINQ, &waiting) < 0)
 		open_console(agent);
 	if (waiting == 0)
-		send_credit(agent, 1, &agent->typed);
+		send_credit(agent, gives_lines(agent) ? 2 : 1, &agent->typed);
 	else if (agent->look_ms < CONSOLE_LOOK_MAX_MS)
 		agent->look_ms *= 2;
 }

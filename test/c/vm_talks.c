@@ -49,6 +49,25 @@ static void a_busy_console_takes_all_that_was_typed(void)
 	wait_console("read 42");
 }
 
+/* The same defect, met by a line that isn't finished: the tty keeps it from its reader. */
+static void a_line_that_is_too_long_costs_itself_only(void)
+{
+	static const char cat[] = "cat > /tmp/line\n", end[] = "\nshort\n\4";
+	static const char after[] = "wc -lc < /tmp/line; tail -n 1 /tmp/line\n";
+	static char line[9000];
+
+	clear_console();
+	memset(line, 'x', sizeof(line));
+	CHECK(evum_console_write(machine.vm, cat, strlen(cat)) > 0);
+	CHECK(machine_sh(&machine, "until pidof cat > /dev/null; do :; done") == 0);
+	CHECK(evum_console_write(machine.vm, line, sizeof(line)) == sizeof(line));
+	CHECK(evum_console_write(machine.vm, end, strlen(end)) > 0);
+	CHECK(machine_sh(&machine, "while pidof cat > /dev/null; do :; done") == 0);
+	clear_console();
+	CHECK(evum_console_write(machine.vm, after, strlen(after)) > 0);
+	wait_console("short\r\n");
+}
+
 static void many_programs_at_once_all_end(void)
 {
 	const char *const argv[] = {"true", NULL};
@@ -190,6 +209,7 @@ int main(void)
 	a_program_takes_a_full_window_at_once();
 	many_programs_at_once_all_end();
 	a_busy_console_takes_all_that_was_typed();
+	a_line_that_is_too_long_costs_itself_only();
 	what_cannot_be_started_says_why();
 	any_program_can_send_to_the_owner();
 	the_management_console_answers_in_order();
