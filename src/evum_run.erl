@@ -235,7 +235,10 @@ ended(Reason) -> throw({trouble, down(Reason)}).
 
 -spec not_started(term(), binary()) -> no_return().
 not_started(enoent, Name) -> throw({status, 127, [Name, ": no such program in the machine"]});
-not_started(Reason, Name) -> throw({status, 126, [Name, ": ", evum:format_error(Reason)]}).
+not_started(Reason, Name) when is_atom(Reason), Reason =/= noproc, Reason =/= agent_restarted ->
+    throw({status, 126, [Name, ": ", evum:format_error(Reason)]});
+%% it isn't the program that is at fault
+not_started(Reason, _Name) -> throw({trouble, evum:format_error(Reason)}).
 
 down({vm_down, Reason}) -> down(Reason);
 down(agent_restarted) -> "the machine's agent was killed, and the program with it";

@@ -19,7 +19,8 @@ end_per_testcase(Case, Config) -> evum_test_lib:end_case(Case, Config).
 
 all() ->
     [
-        the_status_is_the_programs, outputs_are_apart, input_is_piped_through, arguments_are_bytes, signals_end_with_128_and_more,
+        the_status_is_the_programs, outputs_are_apart, input_is_piped_through,
+        a_build_leaves_the_input_alone, arguments_are_bytes, signals_end_with_128_and_more,
         trouble_is_a_sentence_and_125, the_host_dist_runs, an_interrupt_is_forwarded, a_closed_reader_ends_it, whoever_is_killed_nothing_is_left,
         endings_of_the_machine_are_trouble, the_doctor_reports, unknown_commands_are_refused
     ].
@@ -44,6 +45,11 @@ input_is_piped_through(_) ->
     {0, Sums, <<>>} = sh([evum(), " run cat < ", File, " | md5sum; md5sum < ", File]),
     [Sum, Sum] = binary:split(Sums, <<"\n">>, [global, trim]),
     ok = file:delete(File).
+
+%% Without its stamp the build has to look what has changed.
+a_build_leaves_the_input_alone(_) ->
+    ok = file:delete(filename:join([filename:dirname(evum()), "_build", "evum.stamp"])),
+    {0, <<"5\n">>, _} = sh(["printf 12345 | ", evum(), " run wc -c"], 80000).
 
 arguments_are_bytes(_) ->
     {0, <<"<a  b><", 255, "><><$HOME>">>, <<>>} = run("-- printf '<%s>' 'a  b' \"$(printf '\\377')\" '' '$HOME'").
