@@ -14,7 +14,21 @@
  * reading the program's pipe when it is spent, so a program that floods stalls
  * itself and no other.  Towards the guest, stdin has one: the agent grants
  * credit when the program has taken bytes.  The first stdin window is
- * AGENT_STDIN_WINDOW.
+ * AGENT_STDIN_WINDOW; the agent may let it grow to AGENT_STDIN_WINDOW_MAX for
+ * at most AGENT_STDIN_GROWN programs at a time.
+ *
+ * The spool.  The line carries 2 MB/s towards the guest and some tens from it,
+ * so bulk goes through two host files that the agent opens through hostfs:
+ * AGENT_SPOOL_IN and AGENT_SPOOL_OUT in the machine's run directory.  Each is a
+ * ring of AGENT_SPOOL_SLOTS slots of AGENT_SPOOL_SLOT bytes, taken in turn; the
+ * line carries only a frame that says which slot and how many bytes
+ * (AGENT_STDIN_SPOOLED, AGENT_OUTPUT_SPOOLED), so all frames stay in order.  The
+ * reader of a slot grants it again (AGENT_CREDIT, id 0, fd 3 of the one file,
+ * fd 4 of the other, in slots).  All slots are free at AGENT_HELLO, which says
+ * whether the agent has the files; without them everything goes by the line.
+ * hostfs caches what it reads: the agent drops its cached pages of a slot before
+ * it reads the slot, and writes its own out before it tells of them.  Guest root
+ * can write to both files, and so garble its own machine's streams.
  *
  * The line itself has a window too, and so has the console's input: a UML line
  * whose tty holds more than 3968 unread bytes is throttled, and by a defect of
@@ -36,13 +50,20 @@
 
 #include <stdint.h>
 
-#define AGENT_VERSION 1u
+#define AGENT_VERSION 2u
 #define AGENT_MAGIC 0x6d75u /* "um" */
 #define AGENT_PAYLOAD_MAX 32768u
 #define AGENT_STDIN_WINDOW 65536u
+#define AGENT_STDIN_WINDOW_MAX 262144u
+#define AGENT_STDIN_GROWN 16u
 #define AGENT_LINE_WINDOW 1920u
 #define AGENT_CONSOLE_WINDOW 1920u
 #define AGENT_LINE_MAX 2047u /* and a window are less than 3968 */
+#define AGENT_SPOOL_IN "spool-in"
+#define AGENT_SPOOL_OUT "spool-out"
+#define AGENT_SPOOL_SLOTS 8u
+#define AGENT_SPOOL_SLOT 131072u
+#define AGENT_SPOOL_MIN 512u /* less goes by the line */
 
 struct agent_header {
 	uint16_t magic;
@@ -55,22 +76,26 @@ _Static_assert(sizeof(struct agent_header) == 12, "the header has no padding");
 
 enum agent_type {
 	/* host to guest */
-	AGENT_RUN = 1, /* fields, see below */
-	AGENT_STDIN,   /* bytes; none: end of file */
-	AGENT_CREDIT,  /* u32 bytes more for fd; guest to host too: stdin, line, console */
-	AGENT_SIGNAL,  /* i32 signal, to the program's process group */
-	AGENT_CONTROL, /* u8 enum agent_control */
-	AGENT_WINSIZE, /* u16 rows, u16 columns of the console */
-	AGENT_TYPED,   /* u32 bytes typed on the console */
+	AGENT_RUN = 1,	     /* fields, see below */
+	AGENT_STDIN,	     /* bytes; none: end of file */
+	AGENT_CREDIT,	     /* u32 bytes more for fd; guest to host too: stdin, line, console */
+	AGENT_SIGNAL,	     /* i32 signal, to the program's process group */
+	AGENT_CONTROL,	     /* u8 enum agent_control */
+	AGENT_WINSIZE,	     /* u16 rows, u16 columns of the program's pty; id 0: of the console */
+	AGENT_TYPED,	     /* u32 bytes typed on the console */
+	AGENT_STDIN_SPOOLED, /* u32 slot, u32 bytes */
 	/* guest to host */
-	AGENT_STAGE = 32, /* u8 enum evum_stage: EVUM_STAGE_INIT or EVUM_STAGE_ROOT */
-	AGENT_FAILED,	  /* text: evum-init can't go on; the machine powers off */
-	AGENT_HELLO,	  /* u32 AGENT_VERSION, then the kernel's release as text */
-	AGENT_STARTED,	  /* i32 pid */
-	AGENT_OUTPUT,	  /* bytes of fd 1 or 2; none: end of file */
-	AGENT_EXIT,	  /* u8 enum evum_exit, i32 value, after the end of both outputs */
-	AGENT_ENDING,	  /* u8 enum agent_ending, i32 value: the kernel is about to stop */
+	AGENT_STAGE = 32,     /* u8 enum evum_stage: EVUM_STAGE_INIT or EVUM_STAGE_ROOT */
+	AGENT_FAILED,	      /* text: evum-init can't go on; the machine powers off */
+	AGENT_HELLO,	      /* u32 AGENT_VERSION, u32 flags, then the kernel's release as text */
+	AGENT_STARTED,	      /* i32 pid */
+	AGENT_OUTPUT,	      /* bytes of fd 1 or 2; none: end of file */
+	AGENT_EXIT,	      /* u8 enum evum_exit, i32 value, after the end of both outputs */
+	AGENT_ENDING,	      /* u8 enum agent_ending, i32 value: the kernel is about to stop */
+	AGENT_OUTPUT_SPOOLED, /* u32 slot, u32 bytes, of fd 1 or 2 */
 };
+
+#define AGENT_HAS_SPOOL 1u /* in AGENT_HELLO's flags */
 
 /* AGENT_RUN's payload: fields of u8 tag, u32 length, bytes. */
 enum agent_run_field {
@@ -78,7 +103,11 @@ enum agent_run_field {
 	AGENT_RUN_ENV,	   /* "NAME=value" */
 	AGENT_RUN_CWD,
 	AGENT_RUN_USER,
-	AGENT_RUN_WINDOW, /* u32: first window of stdout and of stderr */
+	AGENT_RUN_WINDOW,  /* u32: first window of stdout and of stderr */
+	AGENT_RUN_BUILTIN, /* no bytes: the arguments are a command of the agent's own */
+	AGENT_RUN_PTY,	   /* u16 rows, u16 columns: a pty in place of the three pipes */
+	AGENT_RUN_PROCS,   /* u32: limit of processes */
+	AGENT_RUN_MEM,	   /* u32: limit of memory, MiB */
 };
 
 enum agent_control {

@@ -46,7 +46,7 @@ static void hello(struct evum_vm *vm, const struct agent_frame *frame)
 
 	int64_t now = vm_now();
 
-	if (frame->header.len < 4 || agent_u32(frame, 0) != AGENT_VERSION ||
+	if (frame->header.len < 8 || agent_u32(frame, 0) != AGENT_VERSION ||
 	    (vm->hello_at && now - vm->hello_at < HELLO_EVERY_MS)) {
 		garbage(vm, frame);
 		return;
@@ -64,8 +64,8 @@ static void hello(struct evum_vm *vm, const struct agent_frame *frame)
 	vm_console_typed_credit(vm, AGENT_CONSOLE_WINDOW, false);
 	if (vm->rung == VM_RUNG_POWEROFF)
 		vm_poweroff(vm);
-	event.data = frame->payload + 4;
-	event.len = frame->header.len - 4;
+	event.data = frame->payload + 8;
+	event.len = frame->header.len - 8;
 	vm_emit(vm, &event);
 }
 

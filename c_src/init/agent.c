@@ -358,14 +358,15 @@ static _Noreturn void loop(struct agent *agent)
 static void say_hello(struct agent *agent)
 {
 	struct utsname kernel;
-	uint8_t payload[4 + sizeof(kernel.release)];
+	uint8_t payload[8 + sizeof(kernel.release)];
 	size_t len;
 
 	uname(&kernel);
 	len = strlen(kernel.release);
 	frame_put_u32(payload, AGENT_VERSION);
-	memcpy(payload + 4, kernel.release, len);
-	outq_frame(&agent->out, AGENT_HELLO, 0, 0, payload, 4 + len);
+	frame_put_u32(payload + 4, 0);
+	memcpy(payload + 8, kernel.release, len);
+	outq_frame(&agent->out, AGENT_HELLO, 0, 0, payload, 8 + len);
 }
 
 /*
