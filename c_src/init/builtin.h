@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * builtin: commands that the agent has itself, so that no guest needs them
+ */
+#ifndef EVUM_INIT_BUILTIN_H
+#define EVUM_INIT_BUILTIN_H
+
+#include <stdint.h>
+
+/*
+ * Where the agent notes that the machine's init said READY=1: nonzero from then
+ * on.  It may change under a running command, so it lies in memory that the
+ * agent shares with its children.  NULL: nobody listens for it.
+ */
+extern const volatile uint32_t *builtin_ready;
+
+/*
+ * Runs argv[0] with its arguments in this process, which must be the command's
+ * own: it takes descriptors 0 to 2, changes what is done at SIGTERM and SIGPIPE,
+ * and frees nothing.  Returns the status to exit with: 0, or the errno of what
+ * failed, after a text on standard error (the path concerned, no newline).
+ *
+ *   put PATH MODE OWNER    a file stream on standard input becomes PATH
+ *   get PATH               PATH becomes a file stream on standard output
+ *   await file PATH | port N | net | init
+ *                          until it is so; a line on standard output says what
+ *                          is seen, each time that changes
+ */
+int builtin_main(int argc, char **argv);
+
+#endif
