@@ -157,7 +157,7 @@ int agent_flush(struct agent *agent, int fd)
 
 struct agent_program *agent_find(struct agent *agent, uint32_t id)
 {
-	for (size_t i = 0; i < AGENT_PROGRAMS_MAX; i++)
+	for (size_t i = 0; i < EVUM_PROGRAMS_MAX; i++)
 		if (agent->programs[i].state != AGENT_FREE && agent->programs[i].id == id)
 			return &agent->programs[i];
 	return NULL;
@@ -165,7 +165,7 @@ struct agent_program *agent_find(struct agent *agent, uint32_t id)
 
 static struct agent_program *find_free(struct agent *agent)
 {
-	for (size_t i = 0; i < AGENT_PROGRAMS_MAX; i++)
+	for (size_t i = 0; i < EVUM_PROGRAMS_MAX; i++)
 		if (agent->programs[i].state == AGENT_FREE)
 			return &agent->programs[i];
 	return NULL;
@@ -200,8 +200,16 @@ static void put_string(struct fields *fields, enum agent_run_field tag, const ch
 		put_field(fields, tag, value, strlen(value));
 }
 
+static void put_limit(struct fields *fields, enum agent_run_field tag, uint32_t limit)
+{
+	if (limit)
+		put_field(fields, tag, &limit, sizeof(limit));
+}
+
 static void put_program(struct fields *fields, const struct evum_program *program)
 {
+	const uint16_t size[2] = {(uint16_t)program->rows, (uint16_t)program->cols};
+
 	fields->len = 0;
 	fields->overflow = false;
 	for (size_t i = 0; program->argv[i]; i++)
@@ -211,6 +219,19 @@ static void put_program(struct fields *fields, const struct evum_program *progra
 	put_string(fields, AGENT_RUN_CWD, program->cwd);
 	put_string(fields, AGENT_RUN_USER, program->user);
 	put_field(fields, AGENT_RUN_WINDOW, &program->window, sizeof(program->window));
+	if (program->rows)
+		put_field(fields, AGENT_RUN_PTY, size, sizeof(size));
+	put_limit(fields, AGENT_RUN_PROCS, program->max_procs);
+	put_limit(fields, AGENT_RUN_MEM, program->max_mem);
+	if (program->builtin)
+		put_field(fields, AGENT_RUN_BUILTIN, "", 0);
+}
+
+/* Both or none. */
+static bool pty_valid(const struct evum_program *program)
+{
+	return program->rows <= UINT16_MAX && program->cols <= UINT16_MAX &&
+	       !program->rows == !program->cols;
 }
 
 int agent_run(struct agent *agent, uint32_t id, const struct evum_program *program)
@@ -221,6 +242,8 @@ int agent_run(struct agent *agent, uint32_t id, const struct evum_program *progr
 
 	if (id == 0 || !program->argv || !program->argv[0] || agent_find(agent, id))
 		return -EINVAL;
+	if (!pty_valid(program))
+		return -ERANGE;
 	if (!entry)
 		return -EBUSY;
 	put_program(&fields, program);
@@ -233,6 +256,7 @@ int agent_run(struct agent *agent, uint32_t id, const struct evum_program *progr
 		.state = AGENT_STARTING,
 		.id = id,
 		.window = {AGENT_STDIN_WINDOW, program->window, program->window},
+		.pty = program->rows > 0,
 	};
 	return 0;
 }

@@ -10,8 +10,6 @@
 #include "agent_proto.h"
 #include "evum.h"
 
-#define AGENT_PROGRAMS_MAX 512u
-
 enum agent_program_state { AGENT_FREE, AGENT_STARTING, AGENT_RUNNING };
 
 struct agent_program {
@@ -19,10 +17,11 @@ struct agent_program {
 	uint32_t id;
 	uint32_t window[3]; /* [0]: stdin bytes the guest takes; [1], [2]: bytes we take */
 	bool stdin_closed;
+	bool pty;
 };
 
 struct agent {
-	struct agent_program programs[AGENT_PROGRAMS_MAX];
+	struct agent_program programs[EVUM_PROGRAMS_MAX];
 	uint64_t garbage;
 	uint8_t *in; /* received and not yet taken: in_len bytes from in_first on */
 	size_t in_first, in_len;

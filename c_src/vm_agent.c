@@ -54,7 +54,7 @@ static void hello(struct evum_vm *vm, const struct agent_frame *frame)
 	vm->hello_at = now;
 	/* What was meant for the last agent would be half a frame, or a program run twice. */
 	agent_forget_output(&vm->agent);
-	for (size_t i = 0; i < AGENT_PROGRAMS_MAX; i++)
+	for (size_t i = 0; i < EVUM_PROGRAMS_MAX; i++)
 		if (vm->agent.programs[i].state != AGENT_FREE)
 			emit_exit(vm, &vm->agent.programs[i], EVUM_LOST, 0);
 	vm_reach(vm, EVUM_STAGE_ROOT);
@@ -140,6 +140,23 @@ static void output(struct evum_vm *vm, const struct agent_frame *frame)
 	vm_emit(vm, &event);
 }
 
+/* May a program's stdin have a window that large?  Few at a time have more than the first one. */
+static bool stdin_window_allowed(const struct agent *agent, const struct agent_program *program,
+				 size_t window)
+{
+	unsigned int grown = 0;
+
+	if (window <= AGENT_STDIN_WINDOW)
+		return true;
+	for (size_t i = 0; i < EVUM_PROGRAMS_MAX; i++) {
+		const struct agent_program *other = &agent->programs[i];
+
+		grown += other != program && other->state != AGENT_FREE && !other->stdin_closed &&
+			 other->window[0] > AGENT_STDIN_WINDOW;
+	}
+	return window <= AGENT_STDIN_WINDOW_MAX && grown < AGENT_STDIN_GROWN;
+}
+
 static void credit(struct evum_vm *vm, const struct agent_frame *frame)
 {
 	struct agent_program *program = agent_find(&vm->agent, frame->header.id);
@@ -151,7 +168,7 @@ static void credit(struct evum_vm *vm, const struct agent_frame *frame)
 	};
 
 	if (!program || program->state != AGENT_RUNNING || frame->header.fd != 0 || bytes == 0 ||
-	    bytes > AGENT_STDIN_WINDOW - program->window[0]) {
+	    !stdin_window_allowed(&vm->agent, program, (size_t)program->window[0] + bytes)) {
 		garbage(vm, frame);
 		return;
 	}
@@ -295,6 +312,18 @@ int evum_program_signal(struct evum_vm *vm, uint32_t id, int signal)
 	if (signal < 1 || signal > 64)
 		return -EINVAL;
 	return send_program(vm, AGENT_SIGNAL, 0, id, &number, sizeof(number));
+}
+
+int evum_program_winsize(struct evum_vm *vm, uint32_t id, unsigned int rows, unsigned int cols)
+{
+	const struct agent_program *program = agent_find(&vm->agent, id);
+	const uint16_t size[2] = {(uint16_t)rows, (uint16_t)cols};
+
+	if (rows < 1 || rows > UINT16_MAX || cols < 1 || cols > UINT16_MAX)
+		return -ERANGE;
+	if (program && !program->pty)
+		return -ENOTTY;
+	return send_program(vm, AGENT_WINSIZE, 0, id, size, sizeof(size));
 }
 
 int evum_drop_caches(struct evum_vm *vm)

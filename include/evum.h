@@ -36,6 +36,7 @@ extern "C" {
 #define EVUM_LAUNCH_LOG_MAX 4096u /* bytes kept of what the kernel prints before it has a console */
 #define EVUM_CONSOLE_QUEUE 65536u /* bytes typed and not yet read by the guest; short count */
 #define EVUM_AGENT_QUEUE 1048576u /* bytes for the agent not yet read by the guest; EAGAIN */
+#define EVUM_PROGRAMS_MAX 512u	  /* programs of a machine at a time; EBUSY */
 
 struct evum_vm;
 
@@ -106,7 +107,7 @@ enum evum_event_type {
 enum evum_exit {
 	EVUM_EXITED,	  /* value: status */
 	EVUM_SIGNALED,	  /* value: signal number */
-	EVUM_NOT_STARTED, /* value: errno of the exec */
+	EVUM_NOT_STARTED, /* value: errno of the exec, or of a built-in command that failed */
 	EVUM_LOST,	  /* the agent was restarted under it */
 };
 
@@ -151,6 +152,11 @@ struct evum_program {
 	const char *cwd;	 /* or NULL: / */
 	const char *user;	 /* name or number in the guest, or NULL: root */
 	uint32_t window;	 /* first window of stdout and of stderr, bytes each */
+	unsigned int rows, cols; /* a pty of that size is stdin and stdout, and there is no
+				    stderr; both 0: three pipes; at most 65535 each */
+	uint32_t max_procs;	 /* processes and threads, with all it starts; 0: no limit */
+	uint32_t max_mem;	 /* MiB of memory, with all it starts; 0: no limit */
+	int builtin;		 /* 1: argv is a command of the agent's own: put, get or await */
 };
 
 struct evum_vm_info {
@@ -198,12 +204,19 @@ int evum_console_winsize(struct evum_vm *vm, unsigned int rows, unsigned int col
 /* A command of UML's management console; the answer is EVUM_REPLY with id, which is not UINT32_MAX.  "stop" and "go" pause and resume. */
 int evum_mconsole(struct evum_vm *vm, uint32_t id, const char *command);
 
-/* id is the caller's, not 0 and not in use.  EVUM_STARTED or EVUM_EXIT follows.  -ENOTCONN before EVUM_UP. */
+/*
+ * id is the caller's, not 0.  EVUM_STARTED or EVUM_EXIT follows.  -ENOTCONN
+ * before EVUM_UP; -EINVAL: an id in use, no argv; -ERANGE: a pty's size;
+ * -EBUSY: too many programs; -E2BIG: 32 KiB of arguments; -EAGAIN: the agent
+ * has not read what was sent before.
+ */
 int evum_program_start(struct evum_vm *vm, uint32_t id, const struct evum_program *program);
 /* At most the credit given by EVUM_STDIN_CREDIT; -EAGAIN else.  len 0 is end of file. */
 int evum_program_write(struct evum_vm *vm, uint32_t id, const void *bytes, size_t len);
 int evum_program_credit(struct evum_vm *vm, uint32_t id, int fd, uint32_t bytes);
 int evum_program_signal(struct evum_vm *vm, uint32_t id, int signal); /* to its process group */
+/* Size of a program's pty, 1 to 65535 each.  -ERANGE; -ESRCH; -ENOTTY where it has no pty. */
+int evum_program_winsize(struct evum_vm *vm, uint32_t id, unsigned int rows, unsigned int cols);
 
 int evum_drop_caches(struct evum_vm *vm); /* before memory is given back */
 

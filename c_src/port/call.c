@@ -257,6 +257,20 @@ static int winsize_handler(struct call *call)
 						     (unsigned int)columns));
 }
 
+static int program_winsize_handler(struct call *call)
+{
+	long long rows;
+	long long columns;
+	uint32_t id;
+
+	if (call->count != 3 || term_get_u32(&call->args, 1, &id) < 0 ||
+	    term_get_integer(&call->args, 1, UINT16_MAX, &rows) < 0 ||
+	    term_get_integer(&call->args, 1, UINT16_MAX, &columns) < 0)
+		return call_reply(call, -EINVAL);
+	return call_reply(call, evum_program_winsize(call->port->vm, id, (unsigned int)rows,
+						     (unsigned int)columns));
+}
+
 static int drop_caches_handler(struct call *call)
 {
 	if (call->count != 0)

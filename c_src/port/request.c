@@ -300,12 +300,52 @@ static int get_window(struct term *term, void *target)
 	return term_get_u32(term, 0, &program->window);
 }
 
+/* {Rows, Columns} */
+static int get_pty(struct term *term, void *target)
+{
+	struct evum_program *program = target;
+	long long rows;
+	long long columns;
+
+	if (term_get_tuple(term, 2) < 0 || term_get_integer(term, 1, UINT16_MAX, &rows) < 0 ||
+	    term_get_integer(term, 1, UINT16_MAX, &columns) < 0)
+		return -EINVAL;
+	program->rows = (unsigned int)rows;
+	program->cols = (unsigned int)columns;
+	return 0;
+}
+
+static int get_max_procs(struct term *term, void *target)
+{
+	struct evum_program *program = target;
+
+	return term_get_u32(term, 1, &program->max_procs);
+}
+
+static int get_max_mem(struct term *term, void *target)
+{
+	struct evum_program *program = target;
+
+	return term_get_u32(term, 1, &program->max_mem);
+}
+
+static int get_builtin(struct term *term, void *target)
+{
+	struct evum_program *program = target;
+
+	return term_get_boolean(term, &program->builtin);
+}
+
 static const struct key program_keys[] = {
 	{"argv", get_argv, "a list of binaries, not empty", true},
 	{"env", get_env, "a list of binaries", false},
 	{"cwd", get_cwd, "a binary", false},
 	{"user", get_user, "a binary", false},
 	{"window", get_window, "a number of bytes", false},
+	{"pty", get_pty, "{Rows, Columns}", false},
+	{"max_procs", get_max_procs, "a number of processes", false},
+	{"max_mem", get_max_mem, "a number of MiB", false},
+	{"builtin", get_builtin, "true or false", false},
 };
 
 int request_program(struct term *term, struct evum_program *program)

@@ -7,6 +7,7 @@
 
 #include "agent.h"
 #include "check.h"
+#include "util.h"
 
 static void feed(struct agent *agent, const void *bytes, size_t len)
 {
@@ -112,11 +113,28 @@ static void programs_are_bounded_and_their_ids_unique(struct agent *agent)
 	const char *const argv[] = {"true", NULL};
 	const struct evum_program program = {.argv = argv};
 
-	for (uint32_t id = 1; id <= AGENT_PROGRAMS_MAX; id++)
+	for (uint32_t id = 1; id <= EVUM_PROGRAMS_MAX; id++)
 		CHECK(agent_run(agent, id, &program) == 0);
 	CHECK(agent_run(agent, 5, &program) == -EINVAL);
-	CHECK(agent_run(agent, AGENT_PROGRAMS_MAX + 1, &program) == -EBUSY);
+	CHECK(agent_run(agent, EVUM_PROGRAMS_MAX + 1, &program) == -EBUSY);
 	CHECK(agent_run(agent, 0, &program) == -EINVAL);
+}
+
+static void a_pty_has_a_size_or_there_is_none(struct agent *agent)
+{
+	static const unsigned int wrong[][2] = {{0, 80}, {24, 0}, {65536, 80}, {24, 65536}};
+	const char *const argv[] = {"true", NULL};
+	struct evum_program program = {.argv = argv};
+
+	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+		program.rows = wrong[i][0];
+		program.cols = wrong[i][1];
+		CHECK(agent_run(agent, 1, &program) == -ERANGE);
+	}
+	program.rows = program.cols = 65535;
+	CHECK(agent_run(agent, 1, &program) == 0 && agent_find(agent, 1)->pty);
+	program.rows = program.cols = 0;
+	CHECK(agent_run(agent, 2, &program) == 0 && !agent_find(agent, 2)->pty);
 }
 
 static void with_agent(void (*test)(struct agent *))
@@ -136,5 +154,6 @@ int main(void)
 	with_agent(the_queue_to_the_guest_is_bounded);
 	with_agent(a_program_too_large_for_a_frame_is_refused);
 	with_agent(programs_are_bounded_and_their_ids_unique);
+	with_agent(a_pty_has_a_size_or_there_is_none);
 	return 0;
 }

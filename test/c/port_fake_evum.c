@@ -439,8 +439,13 @@ static void log_program(uint32_t id, const struct evum_program *program)
 		fake_log(" %s", program->argv[i]);
 	for (size_t i = 0; program->env && program->env[i]; i++)
 		fake_log(" env=%s", program->env[i]);
-	fake_log(" cwd=%s user=%s window=%u\n", program->cwd ? program->cwd : "-",
+	fake_log(" cwd=%s user=%s window=%u", program->cwd ? program->cwd : "-",
 		 program->user ? program->user : "-", program->window);
+	if (program->rows)
+		fake_log(" pty=%ux%u", program->rows, program->cols);
+	if (program->max_procs || program->max_mem)
+		fake_log(" procs=%u mem=%u", program->max_procs, program->max_mem);
+	fake_log(program->builtin ? " builtin\n" : "\n");
 }
 
 int evum_program_start(struct evum_vm *vm, uint32_t id, const struct evum_program *program)
@@ -493,6 +498,14 @@ int evum_program_signal(struct evum_vm *vm, uint32_t id, int signal)
 		return -ESRCH;
 	program->signal = signal;
 	fake_wake(vm);
+	return 0;
+}
+
+int evum_program_winsize(struct evum_vm *vm, uint32_t id, unsigned int rows, unsigned int cols)
+{
+	if (!program_find(vm, id))
+		return -ESRCH;
+	fake_log("winsize %u %u %u\n", id, rows, cols);
 	return 0;
 }
 

@@ -45,7 +45,7 @@ static void hello_is_the_first_frame(void)
 	char text[96];
 
 	peer_start(&peer);
-	snprintf(text, sizeof(text), "{event,hello,#{version=>1,os_pid=>%d}}", (int)peer.pid);
+	snprintf(text, sizeof(text), "{event,hello,#{version=>2,os_pid=>%d}}", (int)peer.pid);
 	peer_expect(&peer, text);
 	end_by_eof(&peer);
 }
@@ -101,6 +101,7 @@ static void without_a_machine_start_and_probe_work(void)
 					    "run,[1,#{argv=>[\"cat\"]}]",
 					    "signal,[1,9]",
 					    "winsize,[24,80]",
+					    "program_winsize,[1,24,80]",
 					    "drop_caches,[]",
 					    "info,[]"};
 	struct peer peer;
@@ -241,6 +242,14 @@ static void wrong_arguments_are_answered(void)
 		"run,[1,#{argv=>[\"a\"],cwd=>[]}]",
 		"run,[1,#{argv=>[\"a\"],user=>0}]",
 		"run,[1,#{argv=>[\"a\"],window=>-1}]",
+		"run,[1,#{argv=>[\"a\"],pty=>true}]",
+		"run,[1,#{argv=>[\"a\"],pty=>{24}}]",
+		"run,[1,#{argv=>[\"a\"],pty=>{0,80}}]",
+		"run,[1,#{argv=>[\"a\"],pty=>{24,65536}}]",
+		"run,[1,#{argv=>[\"a\"],max_procs=>0}]",
+		"run,[1,#{argv=>[\"a\"],max_procs=>4294967296}]",
+		"run,[1,#{argv=>[\"a\"],max_mem=>none}]",
+		"run,[1,#{argv=>[\"a\"],builtin=>1}]",
 		"signal,[]",
 		"signal,[1]",
 		"signal,[1,0]",
@@ -254,6 +263,11 @@ static void wrong_arguments_are_answered(void)
 		"winsize,[24,70000]",
 		"winsize,[1,2,3]",
 		"winsize,[{24,80}]",
+		"program_winsize,[]",
+		"program_winsize,[24,80]",
+		"program_winsize,[0,24,80]",
+		"program_winsize,[1,0,80]",
+		"program_winsize,[1,24,65536]",
 		"drop_caches,[1]",
 		"info,[all]",
 		"probe,[\"x\"]",
@@ -282,6 +296,8 @@ static void calls_reach_the_machine(void)
 	peer_call(&peer, "{call,3,drop_caches,[]}");
 	peer_expect(&peer, "{reply,3,ok}");
 	peer_call(&peer, "{call,4,signal,[1,9]}");
+	peer_expect(&peer, "{reply,4,{error,esrch}}");
+	peer_call(&peer, "{call,4,program_winsize,[1,24,80]}");
 	peer_expect(&peer, "{reply,4,{error,esrch}}");
 	peer_call(&peer, "{call,5,info,[]}");
 	peer_expect(&peer, "{reply,5,{ok,#{init_pid=>10,kernel_pid=>11,cpu=>any,paused=>false,"
@@ -323,6 +339,27 @@ static void programs_run(void)
 			"run 7 both x y env=A=1 cwd=/tmp user=nobody window=100\n"
 			"run 8 missing cwd=- user=- window=65536\n"
 			"run 9 strange cwd=- user=- window=65536\nfree\n");
+}
+
+static void a_program_has_its_pty_and_its_limits(void)
+{
+	struct peer peer;
+
+	start_machine(&peer, "");
+	peer_call(&peer, "{call,1,run,[7,#{argv=>[\"cat\"],pty=>{24,65535},max_procs=>1,"
+			 "max_mem=>4294967295,builtin=>true}]}");
+	peer_expect(&peer, "{reply,1,ok}");
+	peer_expect(&peer, "{event,started,...");
+	peer_call(&peer, "{call,2,program_winsize,[7,65535,1]}");
+	peer_expect(&peer, "{reply,2,ok}");
+	peer_call(&peer, "{call,3,run,[8,#{argv=>[\"both\"],builtin=>false}]}");
+	peer_expect(&peer, "{reply,3,ok}");
+	close(peer.in);
+	peer_expect_exit(&peer, 0);
+	peer_expect_log(
+		&peer, START_LOG START_LOG_END
+		"run 7 cat cwd=- user=- window=65536 pty=24x65535 procs=1 mem=4294967295 builtin\n"
+		"winsize 7 65535 1\nrun 8 both cwd=- user=- window=65536\nfree\n");
 }
 
 static void a_program_prints_within_its_window(void)
@@ -852,6 +889,7 @@ static const struct {
 	TEST(wrong_arguments_are_answered),
 	TEST(calls_reach_the_machine),
 	TEST(programs_run),
+	TEST(a_program_has_its_pty_and_its_limits),
 	TEST(a_program_prints_within_its_window),
 	TEST(stdin_waits_for_room_in_order),
 	TEST(stdin_beyond_all_credit_ends_it),
