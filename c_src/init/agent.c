@@ -18,6 +18,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -39,14 +40,20 @@
 #include "proc.h"
 #include "run.h"
 #include "spawn.h"
+#include "spool.h"
 
 #define EVENTS_MAX 64
 #define FILES_NEEDED (PROCS_MAX * 3 + 64)
+#define KEPT_BYTES (2 * (int)AGENT_STDIN_WINDOW_MAX)
 #define SHELL_PATIENCE_MS 300
 #define SHELL_LOOK_NS 500000
 #define STOP_PATIENCE_MS 300
 #define CONSOLE_LOOK_MS 5
 #define CONSOLE_LOOK_MAX_MS 200
+
+/* fd of a credit that is about no program */
+#define CREDIT_SPOOL_IN 3
+#define CREDIT_SPOOL_OUT 4
 
 #define WORD_LINE UINT64_MAX
 #define WORD_SIGNALS (UINT64_MAX - 1)
@@ -66,6 +73,7 @@ struct agent {
 	struct spawn_host host;
 	struct frame_reader in;
 	struct outq out;
+	struct spool spool;
 	struct run_spec spec;
 	struct procs procs;
 };
@@ -90,9 +98,23 @@ static void stdin_handler(struct agent *agent, const struct frame *frame)
 	proc_input(&agent->procs, frame->id, frame->payload, frame->len);
 }
 
+/* The slot is free again, whatever became of it. */
+static void spooled_handler(struct agent *agent, const struct frame *frame)
+{
+	agent->spool.taken++;
+	if (frame->len != 8 ||
+	    !proc_input_spooled(&agent->procs, frame->id, frame_u32(frame->payload),
+				frame_u32(frame->payload + 4)))
+		agent->in.garbage += FRAME_HEADER + frame->len;
+}
+
 static void credit_handler(struct agent *agent, const struct frame *frame)
 {
-	if (frame->len == 4)
+	if (frame->len != 4)
+		return;
+	if (frame->id == 0 && frame->fd == CREDIT_SPOOL_OUT)
+		spool_credit(&agent->spool, frame_u32(frame->payload));
+	else
 		proc_credit(&agent->procs, frame->id, frame->fd, frame_u32(frame->payload));
 }
 
@@ -170,9 +192,9 @@ static frame_handler *const handlers[] = {
 	[AGENT_RUN] = run_handler,	   [AGENT_STDIN] = stdin_handler,
 	[AGENT_CREDIT] = credit_handler,   [AGENT_SIGNAL] = signal_handler,
 	[AGENT_CONTROL] = control_handler, [AGENT_WINSIZE] = winsize_handler,
-	[AGENT_TYPED] = typed_handler,
+	[AGENT_TYPED] = typed_handler,	   [AGENT_STDIN_SPOOLED] = spooled_handler,
 };
-_Static_assert(sizeof(handlers) / sizeof(handlers[0]) == AGENT_TYPED + 1,
+_Static_assert(sizeof(handlers) / sizeof(handlers[0]) == AGENT_STDIN_SPOOLED + 1,
 	       "a handler for each type that the host sends");
 
 /* Reads once; ends the agent where the line is gone. */
@@ -207,13 +229,13 @@ static void take_input(struct agent *agent)
 	}
 }
 
-static void send_credit(struct agent *agent, uint8_t fd, uint32_t *bytes)
+static void send_credit(struct agent *agent, uint8_t fd, uint32_t *amount)
 {
 	uint8_t payload[4];
 
-	frame_put_u32(payload, *bytes);
+	frame_put_u32(payload, *amount);
 	outq_frame(&agent->out, AGENT_CREDIT, fd, 0, payload, sizeof(payload));
-	*bytes = 0;
+	*amount = 0;
 }
 
 /* Does the console's tty keep a line until it is finished? */
@@ -233,6 +255,8 @@ static void grant_lines(struct agent *agent)
 		return;
 	if (agent->taken > 0)
 		send_credit(agent, 0, &agent->taken);
+	if (agent->spool.taken > 0)
+		send_credit(agent, CREDIT_SPOOL_IN, &agent->spool.taken);
 	if (agent->typed == 0)
 		return;
 	if (ioctl(agent->console, TIOCINQ, &waiting) < 0)
@@ -364,7 +388,7 @@ static void say_hello(struct agent *agent)
 	uname(&kernel);
 	len = strlen(kernel.release);
 	frame_put_u32(payload, AGENT_VERSION);
-	frame_put_u32(payload + 4, 0);
+	frame_put_u32(payload + 4, spool_there(&agent->spool) ? AGENT_HAS_SPOOL : 0);
 	memcpy(payload + 8, kernel.release, len);
 	outq_frame(&agent->out, AGENT_HELLO, 0, 0, payload, 8 + len);
 }
@@ -435,6 +459,9 @@ _Noreturn void agent_main(const struct boot *boot, bool first)
 	struct agent *agent = calloc(1, sizeof(*agent));
 
 	prctl(PR_SET_NAME, "evum-agent");
+	/* Fresh pages are dear in UML: those of bulk are used again. */
+	(void)mallopt(M_MMAP_THRESHOLD, KEPT_BYTES);
+	(void)mallopt(M_TRIM_THRESHOLD, KEPT_BYTES);
 	oom_score(boot->proc, OOM_NEVER);
 	if (agent == NULL)
 		_exit(1);
@@ -447,7 +474,8 @@ _Noreturn void agent_main(const struct boot *boot, bool first)
 	/* For children only: the agent itself stays outside. */
 	if (!open_all(agent) || setns(boot->pid_ns, CLONE_NEWPID) < 0)
 		_exit(1);
-	procs_init(&agent->procs, agent->epoll);
+	spool_open(&agent->spool, boot->config.spool);
+	procs_init(&agent->procs, agent->epoll, &agent->spool);
 	if (first && boot->built_in && boot->shell_edits)
 		await_shell(agent);
 	if (!first)

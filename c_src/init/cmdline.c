@@ -94,6 +94,8 @@ static int take_word(struct boot_config *config, const char *word)
 		return set_flag(&config->log, value);
 	if ((value = value_of(word, "evum.modules=")) != NULL)
 		return set_flag(&config->modules, value);
+	if ((value = value_of(word, "evum.spool=")) != NULL)
+		return set_text(config->spool, BOOT_PATH_MAX, value);
 	if ((value = value_of(word, "init=")) != NULL)
 		return set_text(config->init, BOOT_PATH_MAX, value);
 	return 0;

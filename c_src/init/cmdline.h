@@ -18,8 +18,9 @@ enum boot_root {
 
 struct boot_config {
 	char hostname[BOOT_NAME_MAX + 1];
-	char init[BOOT_PATH_MAX + 1]; /* init=, empty where none was given */
-	char bad[BOOT_NAME_MAX + 1];  /* the start of the word that could not be understood */
+	char init[BOOT_PATH_MAX + 1];  /* init=, empty where none was given */
+	char spool[BOOT_PATH_MAX + 1]; /* the host's folder with the spool's files, or empty */
+	char bad[BOOT_NAME_MAX + 1];   /* the start of the word that could not be understood */
 	enum boot_root root;
 	bool rw;
 	bool log;

@@ -65,7 +65,7 @@ void frame_added(struct frame_reader *reader, size_t len)
 static bool is_header(const uint8_t *at)
 {
 	return at[0] == MAGIC_LOW && at[1] == MAGIC_HIGH && at[2] >= AGENT_RUN &&
-	       at[2] <= AGENT_TYPED && frame_u32(at + 8) <= AGENT_PAYLOAD_MAX;
+	       at[2] <= AGENT_STDIN_SPOOLED && frame_u32(at + 8) <= AGENT_PAYLOAD_MAX;
 }
 
 /* Skips to the first byte that may start a header. */

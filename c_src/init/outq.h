@@ -3,7 +3,7 @@
  * outq: frames on their way to the host
  *
  * Bounded by its users: whoever makes frames asks outq_full() first and then
- * adds one frame of any size and a few small ones at most.  The queue is never
+ * adds OUTQ_STEP frames of any size and a few small ones at most.  The queue is never
  * grown and nothing in it is dropped.
  */
 #ifndef EVUM_INIT_OUTQ_H
@@ -15,15 +15,16 @@
 
 #include "frame.h"
 
-#define OUTQ_FULL 65536u /* from here on nothing more is made */
-#define OUTQ_SMALL 4096u /* room for the small frames of one step */
+#define OUTQ_FULL 65536u				 /* from here on nothing more is made */
+#define OUTQ_STEP (AGENT_SPOOL_SLOT / AGENT_PAYLOAD_MAX) /* what a slot holds */
+#define OUTQ_SMALL 4096u				 /* room for the small frames of one step */
 
 struct outq {
 	int fd;
 	bool ready; /* the line took bytes when it was last tried */
 	size_t start;
 	size_t end;
-	uint8_t bytes[OUTQ_FULL + FRAME_MAX + OUTQ_SMALL];
+	uint8_t bytes[OUTQ_FULL + OUTQ_STEP * FRAME_MAX + OUTQ_SMALL];
 };
 
 static inline bool outq_full(const struct outq *out)

@@ -5,7 +5,8 @@
  * Theory of operation.  epoll is edge-triggered and only sets "ready" flags;
  * procs_pump() goes round all programs and gives each stream one turn, so that
  * one which floods waits like any other, and an event that is stale by then
- * costs one read.
+ * costs one read.  A round begins where the one before could do no more: at the
+ * program that found the queue full, or no slot of the spool's.
  *
  * When a program has ended, somebody it left behind may still hold its pipes
  * ("sleep 100 &").  Every byte that was in a pipe at the program's end is
@@ -20,10 +21,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/epoll.h>
-#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -31,7 +29,6 @@
 
 #define QUIET_MS 100
 #define LINGER_MS 1000
-#define GRANT 16384u /* stdin credit is given in pieces of at least this, or when all was taken */
 
 static void close_fd(int *fd)
 {
@@ -40,10 +37,11 @@ static void close_fd(int *fd)
 	*fd = -1;
 }
 
-void procs_init(struct procs *procs, int epoll)
+void procs_init(struct procs *procs, int epoll, struct spool *spool)
 {
 	procs->epoll = epoll;
-	procs->high = 0;
+	procs->spool = spool;
+	procs->grown = procs->high = procs->next = 0;
 }
 
 bool procs_any(const struct procs *procs)
@@ -73,11 +71,9 @@ static struct proc *free_slot(struct procs *procs)
 
 static void release(struct procs *procs, struct proc *proc)
 {
-	close_fd(&proc->in.fd);
+	input_close(&proc->in, &procs->grown);
 	close_fd(&proc->out[0].fd);
 	close_fd(&proc->out[1].fd);
-	free(proc->in.bytes);
-	proc->in.bytes = NULL;
 	proc->used = false;
 	while (procs->high > 0 && !procs->slot[procs->high - 1].used)
 		procs->high--;
@@ -136,9 +132,10 @@ static void adopt(struct procs *procs, struct proc *proc, uint32_t id, pid_t pid
 	unsigned int slot = (unsigned int)(proc - procs->slot), i;
 
 	*proc = (struct proc){.used = true, .id = id, .pid = pid};
-	proc->in = (struct proc_input){.fd = fds[0], .ready = true};
+	proc->in = (struct input){.fd = fds[0], .ready = true};
 	for (i = 0; i < 2; i++)
-		proc->out[i] = (struct proc_output){.fd = fds[i + 1], .window = window};
+		proc->out[i] = (struct output){
+			.fd = fds[i + 1], .number = (uint8_t)(i + 1), .window = window};
 	for (i = 0; i < 3; i++)
 		watch(procs, slot, i, fds[i]);
 	if (slot >= procs->high)
@@ -174,48 +171,27 @@ void proc_run(struct procs *procs, const struct spawn_host *host, struct run_spe
 	outq_frame(out, AGENT_STARTED, 0, id, pid, sizeof(pid));
 }
 
-/* More than the window is the host's mistake and not kept. */
 void proc_input(struct procs *procs, uint32_t id, const uint8_t *bytes, uint32_t len)
 {
 	struct proc *proc = find(procs, id);
-	struct proc_input *in;
 
-	if (proc == NULL || proc->in.eof)
-		return;
-	in = &proc->in;
-	if (len == 0) {
-		in->eof = true;
-		return;
-	}
-	if (in->fd < 0) {
-		in->taken += len;
-		return;
-	}
-	if (in->bytes == NULL)
-		in->bytes = malloc(AGENT_STDIN_WINDOW);
-	if (in->bytes == NULL) {
-		in->taken += len;
-		close_fd(&in->fd);
-		return;
-	}
-	memmove(in->bytes, in->bytes + in->start, in->end - in->start);
-	in->end -= in->start;
-	in->start = 0;
-	if (len > AGENT_STDIN_WINDOW - in->end)
-		len = AGENT_STDIN_WINDOW - in->end;
-	memcpy(in->bytes + in->end, bytes, len);
-	in->end += len;
+	if (proc != NULL)
+		input_add(&proc->in, bytes, len);
+}
+
+bool proc_input_spooled(struct procs *procs, uint32_t id, uint32_t slot, uint32_t len)
+{
+	struct proc *proc = find(procs, id);
+
+	return proc != NULL && input_add_spooled(&proc->in, procs->spool, slot, len);
 }
 
 void proc_credit(struct procs *procs, uint32_t id, uint8_t fd, uint32_t bytes)
 {
 	struct proc *proc = find(procs, id);
-	struct proc_output *output;
 
-	if (proc == NULL || fd < 1 || fd > 2)
-		return;
-	output = &proc->out[fd - 1];
-	output->window = bytes > UINT32_MAX - output->window ? UINT32_MAX : output->window + bytes;
+	if (proc != NULL && (fd == 1 || fd == 2))
+		output_credit(&proc->out[fd - 1], bytes);
 }
 
 void proc_signal(struct procs *procs, uint32_t id, int signal)
@@ -246,7 +222,7 @@ void proc_event(struct procs *procs, uint64_t word, uint32_t events)
 void proc_ended(struct procs *procs, pid_t pid, int status, bool untold, int64_t now)
 {
 	struct proc *proc = procs->slot;
-	int held, i;
+	int i;
 
 	while (proc < procs->slot + procs->high &&
 	       !(proc->used && !proc->ended && proc->pid == pid))
@@ -258,88 +234,8 @@ void proc_ended(struct procs *procs, pid_t pid, int status, bool untold, int64_t
 	proc->status = status;
 	proc->ended_at = now;
 	proc->active_at = now;
-	for (i = 0; i < 2; i++) {
-		if (proc->out[i].fd < 0 || ioctl(proc->out[i].fd, FIONREAD, &held) < 0)
-			continue;
-		proc->out[i].owed = (uint32_t)held;
-		proc->out[i].ready = true;
-	}
-}
-
-static void end_output(struct proc *proc, int i, struct outq *out)
-{
-	close_fd(&proc->out[i].fd);
-	outq_frame(out, AGENT_OUTPUT, (uint8_t)(i + 1), proc->id, "", 0);
-}
-
-static bool pump_output(struct proc *proc, int i, struct outq *out, int64_t now)
-{
-	struct proc_output *output = &proc->out[i];
-	uint32_t room = output->window < AGENT_PAYLOAD_MAX ? output->window : AGENT_PAYLOAD_MAX;
-	ssize_t got;
-
-	/* An end of file needs no window, and is told by a hang-up with nothing held. */
-	if (output->fd < 0 || !output->ready || (room == 0 && !output->hung_up))
-		return false;
-	if (room == 0) {
-		int held = 0;
-
-		if (ioctl(output->fd, FIONREAD, &held) == 0 && held == 0)
-			end_output(proc, i, out);
-		return false;
-	}
-	got = read(output->fd, outq_payload(out), room);
-	if (got < 0) {
-		output->ready = errno == EINTR;
-		return output->ready;
-	}
-	if (got == 0) {
-		end_output(proc, i, out);
-		return false;
-	}
-	outq_commit(out, AGENT_OUTPUT, (uint8_t)(i + 1), proc->id, (uint32_t)got);
-	output->window -= (uint32_t)got;
-	output->owed -= (uint32_t)got < output->owed ? (uint32_t)got : output->owed;
-	proc->active_at = now;
-	/* Less than was asked for: the pipe is empty, and the next byte is a new event. */
-	if ((uint32_t)got < room && !output->hung_up)
-		output->ready = false;
-	return output->ready && output->window > 0;
-}
-
-static void write_input(struct proc_input *in)
-{
-	ssize_t written;
-
-	while (in->fd >= 0 && in->ready && in->start < in->end) {
-		written = write(in->fd, in->bytes + in->start, in->end - in->start);
-		if (written > 0) {
-			in->start += (uint32_t)written;
-			in->taken += (uint32_t)written;
-		} else if (written < 0 && errno == EAGAIN) {
-			in->ready = false;
-		} else if (written < 0 && errno != EINTR) {
-			/* The program reads no more: the rest is taken and lost, as in a shell. */
-			in->taken += in->end - in->start;
-			in->start = in->end;
-			close_fd(&in->fd);
-		}
-	}
-}
-
-static void pump_input(struct proc *proc, struct outq *out)
-{
-	struct proc_input *in = &proc->in;
-	uint8_t bytes[4];
-
-	write_input(in);
-	if (in->taken >= GRANT || (in->taken > 0 && in->start == in->end)) {
-		frame_put_u32(bytes, in->taken);
-		outq_frame(out, AGENT_CREDIT, 0, proc->id, bytes, sizeof(bytes));
-		in->taken = 0;
-	}
-	if (in->eof && in->start == in->end)
-		close_fd(&in->fd);
+	for (i = 0; i < 2; i++)
+		output_owe(&proc->out[i]);
 }
 
 /* When an output that outlives its program is given up. */
@@ -356,7 +252,7 @@ static void finish(struct procs *procs, struct proc *proc, struct outq *out, int
 
 	for (i = 0; i < 2; i++)
 		if (proc->out[i].fd >= 0 && proc->out[i].owed == 0 && now >= give_up_at(proc))
-			end_output(proc, i, out);
+			output_end(&proc->out[i], proc->id, out);
 	if (proc->out[0].fd >= 0 || proc->out[1].fd >= 0)
 		return;
 	if (!proc->untold && WIFSIGNALED(status))
@@ -369,15 +265,21 @@ static void finish(struct procs *procs, struct proc *proc, struct outq *out, int
 /* One program's turn: at most one full frame and small ones are made in each step. */
 static bool pump_one(struct procs *procs, struct proc *proc, struct outq *out, int64_t now)
 {
+	enum output_result result;
 	bool more = false;
 	int i;
 
-	pump_input(proc, out);
+	input_pump(&proc->in, proc->id, out, &procs->grown);
 	for (i = 0; i < 2; i++) {
 		if (outq_full(out))
 			return true;
-		more = pump_output(proc, i, out, now) || more;
+		result = output_pump(&proc->out[i != proc->second_first], proc->id, out,
+				     procs->spool);
+		if (result != OUTPUT_NOTHING)
+			proc->active_at = now;
+		more = more || result == OUTPUT_MORE;
 	}
+	proc->second_first = !proc->second_first;
 	if (outq_full(out))
 		return true;
 	if (proc->ended)
@@ -387,14 +289,25 @@ static bool pump_one(struct procs *procs, struct proc *proc, struct outq *out, i
 
 bool procs_pump(struct procs *procs, struct outq *out, int64_t now)
 {
-	bool more = false;
-	unsigned int i;
+	unsigned int high = procs->high, start = procs->next < high ? procs->next : 0;
+	bool more = false, starved = false;
+	struct proc *proc;
+	unsigned int i, slot;
 
-	for (i = 0; i < procs->high; i++) {
-		if (outq_full(out))
+	for (i = 0; i < high; i++) {
+		slot = (start + i) % high;
+		proc = &procs->slot[slot];
+		if (outq_full(out)) {
+			procs->next = slot;
 			return true;
-		if (procs->slot[i].used)
-			more = pump_one(procs, &procs->slot[i], out, now) || more;
+		}
+		if (!proc->used)
+			continue;
+		more = pump_one(procs, proc, out, now) || more;
+		if (!starved && (proc->out[0].starved || proc->out[1].starved)) {
+			procs->next = slot;
+			starved = true;
+		}
 	}
 	return more;
 }
@@ -433,7 +346,7 @@ void procs_abandon(struct procs *procs, struct outq *out)
 		for (j = 0; j < 2; j++) {
 			proc->out[j].owed = 0;
 			if (proc->out[j].fd >= 0)
-				end_output(proc, j, out);
+				output_end(&proc->out[j], proc->id, out);
 		}
 		finish(procs, proc, out, 0);
 	}

@@ -14,28 +14,13 @@
 #include <sys/types.h>
 
 #include "agent_proto.h"
+#include "input.h"
 #include "outq.h"
+#include "output.h"
 #include "spawn.h"
+#include "spool.h"
 
 #define PROCS_MAX 512
-
-struct proc_output {
-	int fd; /* -1 after its end was sent */
-	bool ready;
-	bool hung_up;
-	uint32_t window;
-	uint32_t owed; /* bytes in the pipe when the program ended: these are its own */
-};
-
-struct proc_input {
-	int fd; /* -1 once closed */
-	bool ready;
-	bool eof; /* to be closed after what is held */
-	uint32_t start;
-	uint32_t end;
-	uint32_t taken; /* bytes not yet granted again */
-	uint8_t *bytes; /* AGENT_STDIN_WINDOW of them, or NULL until some are needed */
-};
 
 struct proc {
 	bool used;
@@ -46,17 +31,21 @@ struct proc {
 	pid_t pid;
 	int64_t ended_at;  /* ms */
 	int64_t active_at; /* when an output last had something, ms */
-	struct proc_input in;
-	struct proc_output out[2];
+	bool second_first; /* of the outputs, in the next turn */
+	struct input in;
+	struct output out[2];
 };
 
 struct procs {
 	int epoll;
-	unsigned int high; /* slots from here on were never used or are free */
+	struct spool *spool;
+	unsigned int grown; /* stdin windows that are */
+	unsigned int high;  /* slots from here on were never used or are free */
+	unsigned int next;  /* slot whose turn is the first of the next round */
 	struct proc slot[PROCS_MAX];
 };
 
-void procs_init(struct procs *procs, int epoll);
+void procs_init(struct procs *procs, int epoll, struct spool *spool);
 
 /* Starts a program, or says with AGENT_EXIT why not. */
 void proc_run(struct procs *procs, const struct spawn_host *host, struct run_spec *spec,
@@ -67,6 +56,8 @@ void proc_refuse(struct outq *out, uint32_t id, int error);
 
 /* What the host sent for a program; an id that isn't there is late and ignored. */
 void proc_input(struct procs *procs, uint32_t id, const uint8_t *bytes, uint32_t len);
+/* false where there is no such input, or no such bytes in the spool. */
+bool proc_input_spooled(struct procs *procs, uint32_t id, uint32_t slot, uint32_t len);
 void proc_credit(struct procs *procs, uint32_t id, uint8_t fd, uint32_t bytes);
 void proc_signal(struct procs *procs, uint32_t id, int signal);
 
