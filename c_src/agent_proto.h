@@ -88,7 +88,7 @@ enum agent_type {
 	AGENT_STAGE = 32,     /* u8 enum evum_stage: EVUM_STAGE_INIT or EVUM_STAGE_ROOT */
 	AGENT_FAILED,	      /* text: evum-init can't go on; the machine powers off */
 	AGENT_HELLO,	      /* u32 AGENT_VERSION, u32 flags, then the kernel's release as text */
-	AGENT_STARTED,	      /* i32 pid */
+	AGENT_STARTED,	      /* i32 pid; 0: a built-in command */
 	AGENT_OUTPUT,	      /* bytes of fd 1 or 2; none: end of file */
 	AGENT_EXIT,	      /* u8 enum evum_exit, i32 value, after the end of both outputs */
 	AGENT_ENDING,	      /* u8 enum agent_ending, i32 value: the kernel is about to stop */

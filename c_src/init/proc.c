@@ -126,16 +126,16 @@ static void watch(const struct procs *procs, unsigned int slot, unsigned int str
 	(void)epoll_ctl(procs->epoll, EPOLL_CTL_ADD, fd, &event);
 }
 
-static void adopt(struct procs *procs, struct proc *proc, uint32_t id, pid_t pid, uint32_t window,
-		  const int fds[3])
+static void adopt(struct procs *procs, struct proc *proc, uint32_t id, pid_t pid,
+		  const struct run_spec *spec, const int fds[3])
 {
 	unsigned int slot = (unsigned int)(proc - procs->slot), i;
 
-	*proc = (struct proc){.used = true, .id = id, .pid = pid};
+	*proc = (struct proc){.used = true, .builtin = spec->builtin, .id = id, .pid = pid};
 	proc->in = (struct input){.fd = fds[0], .ready = true};
 	for (i = 0; i < 2; i++)
 		proc->out[i] = (struct output){
-			.fd = fds[i + 1], .number = (uint8_t)(i + 1), .window = window};
+			.fd = fds[i + 1], .number = (uint8_t)(i + 1), .window = spec->window};
 	for (i = 0; i < 3; i++)
 		watch(procs, slot, i, fds[i]);
 	if (slot >= procs->high)
@@ -166,7 +166,7 @@ void proc_run(struct procs *procs, const struct spawn_host *host, struct run_spe
 		proc_refuse(out, id, -result);
 		return;
 	}
-	adopt(procs, proc, id, spawned.pid, spec->window, ours);
+	adopt(procs, proc, id, spawned.pid, spec, ours);
 	frame_put_u32(pid, (uint32_t)spawned.guest_pid);
 	outq_frame(out, AGENT_STARTED, 0, id, pid, sizeof(pid));
 }
@@ -198,8 +198,12 @@ void proc_signal(struct procs *procs, uint32_t id, int signal)
 {
 	struct proc *proc = find(procs, id);
 
-	if (proc != NULL && signal > 0 && signal < _NSIG)
-		(void)kill(-proc->pid, signal);
+	if (proc == NULL || signal <= 0 || signal >= _NSIG)
+		return;
+	/* A built-in command is to take its temporary files with it. */
+	if (proc->builtin && signal == SIGKILL)
+		signal = SIGTERM;
+	(void)kill(-proc->pid, signal);
 }
 
 void proc_event(struct procs *procs, uint64_t word, uint32_t events)
@@ -246,19 +250,30 @@ static int64_t give_up_at(const struct proc *proc)
 	return quiet < late ? quiet : late;
 }
 
+/* The status of a built-in command that failed is an errno. */
+static void tell_end(const struct proc *proc, struct outq *out)
+{
+	int status = proc->status;
+
+	if (WIFSIGNALED(status))
+		send_exit(out, proc->id, EVUM_SIGNALED, WTERMSIG(status));
+	else if (proc->builtin && WEXITSTATUS(status) != 0)
+		proc_refuse(out, proc->id, WEXITSTATUS(status));
+	else
+		send_exit(out, proc->id, EVUM_EXITED, WEXITSTATUS(status));
+}
+
 static void finish(struct procs *procs, struct proc *proc, struct outq *out, int64_t now)
 {
-	int i, status = proc->status;
+	int i;
 
 	for (i = 0; i < 2; i++)
 		if (proc->out[i].fd >= 0 && proc->out[i].owed == 0 && now >= give_up_at(proc))
 			output_end(&proc->out[i], proc->id, out);
 	if (proc->out[0].fd >= 0 || proc->out[1].fd >= 0)
 		return;
-	if (!proc->untold && WIFSIGNALED(status))
-		send_exit(out, proc->id, EVUM_SIGNALED, WTERMSIG(status));
-	else if (!proc->untold)
-		send_exit(out, proc->id, EVUM_EXITED, WEXITSTATUS(status));
+	if (!proc->untold)
+		tell_end(proc, out);
 	release(procs, proc);
 }
 

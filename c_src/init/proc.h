@@ -25,6 +25,7 @@
 struct proc {
 	bool used;
 	bool ended;
+	bool builtin;
 	bool untold; /* its end is the machine's, which is told for all */
 	int status;  /* of waitpid(2) */
 	uint32_t id;

@@ -62,16 +62,28 @@ static int add_arg(struct run_spec *spec, char *arg)
 	return 0;
 }
 
-static int take_field(struct run_spec *spec, const struct frame_field *field)
+static int take_number(const struct frame_field *field, uint32_t *number)
+{
+	if (field->len != 4)
+		return -EINVAL;
+	*number = frame_u32(field->bytes);
+	return 0;
+}
+
+static int take_size(const struct frame_field *field, struct run_spec *spec)
+{
+	if (field->len != 4)
+		return -EINVAL;
+	spec->pty = true;
+	spec->rows = frame_u16(field->bytes);
+	spec->columns = frame_u16(field->bytes + 2);
+	return 0;
+}
+
+static int take_text(struct run_spec *spec, const struct frame_field *field)
 {
 	char *text;
 
-	if (field->tag == AGENT_RUN_WINDOW) {
-		if (field->len != 4)
-			return -EINVAL;
-		spec->window = frame_u32(field->bytes);
-		return 0;
-	}
 	if (memchr(field->bytes, '\0', field->len) != NULL)
 		return -EINVAL;
 	text = keep_text(spec, field->bytes, field->len);
@@ -93,13 +105,33 @@ static int take_field(struct run_spec *spec, const struct frame_field *field)
 	}
 }
 
+static int take_field(struct run_spec *spec, const struct frame_field *field)
+{
+	switch (field->tag) {
+	case AGENT_RUN_WINDOW:
+		return take_number(field, &spec->window);
+	case AGENT_RUN_PROCS:
+		return take_number(field, &spec->max_procs);
+	case AGENT_RUN_MEM:
+		return take_number(field, &spec->max_mem);
+	case AGENT_RUN_PTY:
+		return take_size(field, spec);
+	case AGENT_RUN_BUILTIN:
+		spec->builtin = true;
+		return field->len == 0 ? 0 : -EINVAL;
+	default:
+		return take_text(spec, field);
+	}
+}
+
 static void clear(struct run_spec *spec)
 {
 	spec->argc = 0;
 	spec->envc = 0;
 	spec->cwd = NULL;
 	spec->user = NULL;
-	spec->window = 0;
+	spec->builtin = spec->pty = false;
+	spec->window = spec->max_procs = spec->max_mem = 0;
 	spec->used = 0;
 }
 

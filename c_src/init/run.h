@@ -5,6 +5,7 @@
 #ifndef EVUM_INIT_RUN_H
 #define EVUM_INIT_RUN_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -19,8 +20,14 @@ struct run_spec {
 	int envc;
 	const char *cwd;  /* NULL: / */
 	const char *user; /* NULL: root */
+	bool builtin;	  /* argv is a command of the agent's own */
+	bool pty;
+	uint16_t rows; /* of the pty */
+	uint16_t columns;
 	uint32_t window;
-	size_t used; /* of text */
+	uint32_t max_procs; /* 0: no limit */
+	uint32_t max_mem;   /* MiB; 0: no limit */
+	size_t used;	    /* of text */
 	char *argv[RUN_ARGS_MAX + 1];
 	char *envp[RUN_ENV_MAX + 1];
 	char text[AGENT_PAYLOAD_MAX + RUN_DEFAULTS_MAX];

@@ -9,6 +9,9 @@
  * way is bounded, except for an exec from a file system whose server is the
  * machine itself and hangs: that machine has lost its agent by its own doing.
  *
+ * A built-in command is the agent's own code and runs long, so it gets a copy of the
+ * address space: fork(2).  It has nothing to report but its exit status.
+ *
  * A child joins the mount namespace anew each time, so that it starts in what
  * is the root now, whatever the machine's init moved since.
  */
@@ -27,6 +30,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "builtin.h"
 #include "oom.h"
 #include "user.h"
 
@@ -79,7 +83,7 @@ static int set_user(struct run_spec *spec)
 	return become(&user);
 }
 
-/* Everything between vfork and exec. */
+/* Everything between the fork and the program. */
 static int settle(const struct spawn_host *host, struct run_spec *spec, const int stdio[3])
 {
 	int fd, result;
@@ -100,7 +104,7 @@ static int settle(const struct spawn_host *host, struct run_spec *spec, const in
 	if (result < 0)
 		return result;
 	/* A change of user clears this.  Who is lost with its agent must not go on unseen. */
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	prctl(PR_SET_PDEATHSIG, spec->builtin ? SIGTERM : SIGKILL);
 	reset_signals();
 	return chdir(spec->cwd != NULL ? spec->cwd : "/") < 0 ? -errno : 0;
 }
@@ -150,8 +154,8 @@ static _Noreturn __attribute__((noinline)) void child(const struct spawn_host *h
 	_exit(127);
 }
 
-int spawn_program(const struct spawn_host *host, struct run_spec *spec, const int stdio[3],
-		  struct spawned *spawned)
+static int start_program(const struct spawn_host *host, struct run_spec *spec, const int stdio[3],
+			 struct spawned *spawned)
 {
 	volatile struct report report = {0};
 	pid_t pid = vfork(); /* NOLINT(clang-analyzer-security.insecureAPI.vfork) */
@@ -166,4 +170,29 @@ int spawn_program(const struct spawn_host *host, struct run_spec *spec, const in
 	spawned->pid = pid;
 	spawned->guest_pid = report.guest_pid;
 	return 0;
+}
+
+static int start_builtin(const struct spawn_host *host, struct run_spec *spec, const int stdio[3],
+			 struct spawned *spawned)
+{
+	pid_t pid = fork();
+	int result;
+
+	if (pid < 0)
+		return -errno;
+	if (pid == 0) {
+		result = settle(host, spec, stdio);
+		close_range(3, ~0u, 0);
+		_exit(result < 0 ? -result : builtin_main(spec->argc, spec->argv));
+	}
+	spawned->pid = pid;
+	spawned->guest_pid = 0;
+	return 0;
+}
+
+int spawn_program(const struct spawn_host *host, struct run_spec *spec, const int stdio[3],
+		  struct spawned *spawned)
+{
+	return spec->builtin ? start_builtin(host, spec, stdio, spawned)
+			     : start_program(host, spec, stdio, spawned);
 }

@@ -20,13 +20,13 @@ struct spawn_host {
 
 struct spawned {
 	pid_t pid;	 /* ours to wait for and to signal */
-	pid_t guest_pid; /* as the machine's programs see it */
+	pid_t guest_pid; /* as the machine's programs see it; 0: a built-in command */
 };
 
 /*
  * Starts spec with stdio as its descriptors 0 to 2, in a session of its own.
  * Returns once the program was executed: 0, or -errno of what failed: ESRCH
- * for an unknown user.  spec's environment is filled up on the way.
+ * for an unknown user.  A built-in command ends with what failed as its status.  spec's environment is filled up on the way.
  */
 int spawn_program(const struct spawn_host *host, struct run_spec *spec, const int stdio[3],
 		  struct spawned *spawned);

@@ -32,11 +32,17 @@ static void a_whole_order(void)
 	add(AGENT_RUN_CWD, "/tmp", 4);
 	add(AGENT_RUN_USER, "joe", 3);
 	add(AGENT_RUN_WINDOW, "\x00\x01\x00\x00", 4);
+	add(AGENT_RUN_PTY, "\x18\x00\x50\x00", 4);
+	add(AGENT_RUN_PROCS, "\x02\x00\x00\x00", 4);
+	add(AGENT_RUN_MEM, "\x03\x00\x00\x00", 4);
+	add(AGENT_RUN_BUILTIN, "", 0);
 	CHECK(run_parse(payload, used, &spec) == 0);
 	CHECK(spec.argc == 2 && strcmp(spec.argv[0], "sh") == 0 && spec.argv[1][0] == '\0');
 	CHECK(spec.argv[2] == NULL && spec.envc == 1 && strcmp(run_env(&spec, "A"), "2") == 0);
 	CHECK(strcmp(spec.cwd, "/tmp") == 0 && strcmp(spec.user, "joe") == 0);
-	CHECK(spec.window == 256);
+	CHECK(spec.window == 256 && spec.builtin);
+	CHECK(spec.pty && spec.rows == 24 && spec.columns == 80);
+	CHECK(spec.max_procs == 2 && spec.max_mem == 3);
 	run_default(&spec, "A", "3");
 	run_default(&spec, "B", "4");
 	CHECK(strcmp(run_env(&spec, "A"), "2") == 0 && strcmp(run_env(&spec, "B"), "4") == 0);
@@ -51,6 +57,14 @@ static int parse_one(uint8_t tag, const void *bytes, size_t len)
 	return run_parse(payload, used, &spec);
 }
 
+static void an_order_forgets_the_one_before(void)
+{
+	CHECK(parse_one(AGENT_RUN_ARG, "y", 1) == 0);
+	CHECK(spec.argc == 2 && spec.envc == 0 && spec.cwd == NULL && spec.user == NULL);
+	CHECK(!spec.builtin && !spec.pty);
+	CHECK(spec.window == 0 && spec.max_procs == 0 && spec.max_mem == 0);
+}
+
 static void broken_orders(void)
 {
 	CHECK(run_parse(payload, 0, &spec) == -EINVAL);
@@ -58,6 +72,10 @@ static void broken_orders(void)
 	CHECK(parse_one(AGENT_RUN_ENV, "novalue", 7) == -EINVAL);
 	CHECK(parse_one(AGENT_RUN_ENV, "=x", 2) == -EINVAL);
 	CHECK(parse_one(AGENT_RUN_WINDOW, "123", 3) == -EINVAL);
+	CHECK(parse_one(AGENT_RUN_PTY, "12345", 5) == -EINVAL);
+	CHECK(parse_one(AGENT_RUN_PROCS, "1", 1) == -EINVAL);
+	CHECK(parse_one(AGENT_RUN_MEM, "", 0) == -EINVAL);
+	CHECK(parse_one(AGENT_RUN_BUILTIN, "1", 1) == -EINVAL);
 	CHECK(parse_one(99, "", 0) == -EINVAL);
 	CHECK(parse_one(AGENT_RUN_CWD, "/", 1) == 0);
 	CHECK(run_parse(payload, used - 1, &spec) == -EBADMSG);
@@ -90,6 +108,7 @@ static void the_log_loses_its_levels(void)
 int main(void)
 {
 	a_whole_order();
+	an_order_forgets_the_one_before();
 	broken_orders();
 	too_much();
 	the_log_loses_its_levels();
