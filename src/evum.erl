@@ -8,10 +8,11 @@
 
 -export([start/0, start/1, start_link/1, child_spec/1, stop/1, stop/2, crash/1]).
 -export([send/2, send/3, puts/2, active/2, give_away/2, attach/1, await/3]).
--export([exec/2, exec/3, spawn/3, write/2, signal/2]).
+-export([exec/2, exec/3, spawn/2, spawn/3, spawn_link/2, spawn_link/3, spawn_monitor/2, spawn_monitor/3]).
+-export([write/2, write/3, winsize/2, signal/2]).
 -export([pause/1, resume/1, reboot/1, memory/2, info/1, i/0, system/2, format_error/1]).
 -export_type([vm/0]).
--compile({no_auto_import, [spawn/3]}).
+-compile({no_auto_import, [spawn/2, spawn/3, spawn/4, spawn_link/2, spawn_link/3, spawn_monitor/2, spawn_monitor/3]}).
 
 -type vm() :: pid() | atom().
 -type options() :: proplists:proplist() | map().
@@ -208,29 +209,95 @@ await_text(_Vm, Regexp, {error, {Why, At}}, _Ms) -> {error, {bad_regexp, Regexp,
 exec(Vm, Cmd) -> exec(Vm, Cmd, []).
 
 %% @doc Runs a program and waits for its end. A string is run by the guest's
-%% `/bin/sh -c', `[Program | Args]' as it is. Options: `timeout' (ms, 60000),
-%% `max_output' (bytes of both outputs, 16 MiB), `env' (a list or map of names
-%% and values), `cd', `user'. After `{error, {timeout | max_output, #{stdout,
-%% stderr}}}' the program was killed; `{error, enoent}' and the like: it can't be run.
+%% `/bin/sh -c', `[Program | Args]' as it is. Options:
+%%
+%% `timeout' (ms, 60000), the machine's boot included; `max_output' (bytes of both
+%% outputs, 16 MiB); `stdin' (iodata, none); `env' (a list or map of names and
+%% values); `cd'; `user' (a name or number of the guest's); `pty' (`true' or `{Rows,
+%% Columns}': a terminal in place of the three pipes, so all output is `stdout');
+%% `max_procs' and `max_mem' (MiB): limits of the program and all that it starts.
+%%
+%% After `{error, {timeout | max_output, #{stdout, stderr}}}' the program was killed;
+%% `{error, enoent}' and the like: it can't be run. `{error, {vm_down, Reason}}',
+%% `{shutdown, rebooted}' and `agent_restarted': it went down with its machine, with
+%% the machine's life, or with the guest's agent.
 -spec exec(vm(), term(), options()) -> {ok, evum_proc:result()} | error().
 exec(Vm, Cmd, Opts) ->
-    case evum_opts:program(Cmd, Opts) of
+    case evum_opts:program(exec, Cmd, Opts) of
         {ok, Program} -> with(Vm, fun(Pid) -> evum_proc:exec(Pid, Program) end);
         {error, _} = Error -> Error
     end.
 
-%% @doc Starts a program whose owner is the caller: `{evum, Proc, {stdout, B}}',
-%% `{stderr, B}', `stdin_ready' and, last, `{exit, Status}' come to it.
+%% @doc Starts a program with the default options.
+-spec spawn(vm(), term()) -> {ok, pid()} | error().
+spawn(Vm, Cmd) -> spawn(Vm, Cmd, []).
+
+%% @doc Starts a program, one Erlang process, whose owner is the caller. Returns
+%% once it runs, or `{error, Reason}' as {@link exec/3}; `{timeout, start}': not
+%% within a minute, or its own time. The owner is sent
+%%
+%% `{evum, Proc, {stdout | stderr, Bytes}}', `{evum, Proc, stdin_ready}' after a
+%% write that was `busy' and, in every case but `exit(Proc, kill)', last of all
+%% `{evum, Proc, {exit, Ending}}': a status as of {@link exec/3}, `timeout',
+%% `{vm_down, Reason}', `{shutdown, rebooted}' or `agent_restarted'.
+%%
+%% The process's exit reason is `normal' for status 0, `{exit_status, N}', or what
+%% else the owner is told. `exit(Proc, shutdown)' sends the program's group TERM,
+%% and KILL after 2 s; `kill' and any other reason KILL. When the owner ends, so
+%% does the program.
+%%
+%% Options as of {@link exec/3}, but for `max_output' and `stdin'; `timeout' is
+%% `infinity' by default.
 -spec spawn(vm(), term(), options()) -> {ok, pid()} | error().
-spawn(Vm, Cmd, Opts) ->
-    case evum_opts:program(Cmd, Opts) of
-        {ok, Program} -> with(Vm, fun(Pid) -> evum_proc:spawn(Pid, Program, spawn) end);
+spawn(Vm, Cmd, Opts) -> spawn(Vm, Cmd, Opts, spawn).
+
+%% @doc The same, linked to the caller, with the default options.
+-spec spawn_link(vm(), term()) -> {ok, pid()} | error().
+spawn_link(Vm, Cmd) -> spawn_link(Vm, Cmd, []).
+
+%% @doc The same, linked to the caller. A program that can't be started is only
+%% an error.
+-spec spawn_link(vm(), term(), options()) -> {ok, pid()} | error().
+spawn_link(Vm, Cmd, Opts) -> spawn(Vm, Cmd, Opts, link).
+
+%% @doc The same, monitored by the caller, with the default options.
+-spec spawn_monitor(vm(), term()) -> {ok, pid(), reference()} | error().
+spawn_monitor(Vm, Cmd) -> spawn_monitor(Vm, Cmd, []).
+
+%% @doc The same, monitored by the caller from the first moment: the `DOWN' has
+%% the true reason however soon the program ends. One that can't be started is an
+%% error, and no `DOWN' comes.
+-spec spawn_monitor(vm(), term(), options()) -> {ok, pid(), reference()} | error().
+spawn_monitor(Vm, Cmd, Opts) -> spawn(Vm, Cmd, Opts, monitor).
+
+spawn(Vm, Cmd, Opts, How) ->
+    case evum_opts:program(spawn, Cmd, Opts) of
+        {ok, Program} -> with(Vm, fun(Pid) -> evum_proc:spawn(Pid, Program, How) end);
         {error, _} = Error -> Error
     end.
 
-%% @doc Writes to a program's input what it takes now. See {@link evum_proc:write/2}.
+%% @doc Writes to a program's input what it takes now, and never waits for the
+%% program: who reads its output may write. `{error, {busy, Accepted}}': the rest
+%% is to be written again after `stdin_ready'. `eof' closes the input.
 -spec write(pid(), iodata() | eof) -> ok | error().
 write(Proc, Data) -> evum_proc:write(Proc, Data).
+
+%% @doc Writes to a program's input and waits at most `Ms' until all was taken:
+%% `{error, {timeout, Accepted}}' tells how much was. Any process may write, and the
+%% bytes of two don't mix. The owner had better not, where the program waits for
+%% its own output to be received.
+-spec write(pid(), iodata() | eof, Ms :: non_neg_integer()) -> ok | error().
+write(Proc, Data, Ms) when is_integer(Ms), Ms >= 0, Ms < 16#100000000 -> evum_proc:write(Proc, Data, Ms);
+write(_Proc, _Data, _Ms) -> {error, {bad_option, timeout}}.
+
+%% @doc Sets the window size, rows and columns, of a program that was started with
+%% a pty; it gets SIGWINCH.
+-spec winsize(pid(), {Rows :: pos_integer(), Columns :: pos_integer()}) -> ok | error().
+winsize(Proc, Size) ->
+    case evum_opts:winsize(Size) of
+        {ok, {Rows, Columns}} -> evum_proc:winsize(Proc, Rows, Columns);
+        error -> {error, {bad_option, winsize}}
+    end.
 
 %% @doc Sends a signal, such as `term' or 15, to a program's process group.
 -spec signal(pid(), atom() | pos_integer()) -> ok | error().

@@ -55,6 +55,9 @@ sentence(not_owner) -> "only the machine's owner can give it away";
 sentence({busy, N}) -> f("~b bytes were taken; more when stdin_ready comes", [N]);
 %% waiting
 sentence({timeout, #{stdout := _, stderr := _}}) -> "the program didn't end in time and was killed";
+sentence(timeout) -> "its time was up and it was killed";
+sentence({timeout, Accepted}) when is_integer(Accepted) ->
+    f("the program didn't read in time: ~b bytes were taken", [Accepted]);
 sentence({timeout, start}) -> "the program didn't start in time";
 sentence({timeout, up, Stage}) -> f("the machine wasn't up in time: it is in stage ~ts", [stage(Stage)]);
 sentence({timeout, console_input, N}) -> f("the guest didn't read its console: ~b bytes were handed over", [N]);
@@ -118,6 +121,11 @@ option(text) -> "text must be a regular expression, a string or binary";
 option(max_output) -> "max_output must be a positive number of bytes";
 option(env) -> "env must be a list or map of names and values";
 option(cd) -> "cd must be a directory's name";
+option(stdin) -> "stdin must be bytes (iodata)";
+option(pty) -> "pty must be true, false or {Rows, Columns}";
+option(winsize) -> "a window's size is {Rows, Columns}, each from 1 to 65535";
+option(max_procs) -> "max_procs must be a positive number of processes";
+option(max_mem) -> "max_mem must be a positive number of MiB";
 option(user) -> "user must be a user's name or number in the guest";
 option(Key) -> f("there is no option ~tp, or it can't have that value", [Key]).
 

@@ -2,7 +2,7 @@
 %% Checks options, key by key, before anything starts; pure
 -module(evum_opts).
 
--export([machine/2, value/2, text/1, program/2, hostname/1]).
+-export([machine/2, value/2, text/1, program/3, hostname/1, winsize/1]).
 -export_type([kind/0, machine/0, program/0]).
 
 -type kind() :: create | start | start_link.
@@ -24,16 +24,28 @@
 -type program() :: #{
     argv := [binary()],
     env := [binary()],
-    timeout := pos_integer(),
-    max_output := pos_integer(),
+    timeout := pos_integer() | infinity,
     cwd => binary(),
-    user => binary()
+    user => binary(),
+    pty => {Rows :: pos_integer(), Columns :: pos_integer()},
+    %% limits of the program and all that it starts: processes, MiB
+    max_procs => pos_integer(),
+    max_mem => pos_integer(),
+    %% of what is collected only, and there always
+    max_output => pos_integer(),
+    stdin => binary(),
+    %% a command of the agent's own; no option
+    builtin => true
 }.
 
 -define(MEM_MIN, 32).
 -define(MEM_MAX, 1048576).
 -define(ARGS_MAX, 3000).
 -define(WAIT_MAX, 3600000).
+%% what Linux takes for a limit of processes
+-define(PROCS_MAX, 4194304).
+%% rows and columns of a terminal that nobody has measured
+-define(PTY, {24, 80}).
 %% an argument list must fit in one control frame, with room for the rest
 -define(ARGV_MAX, 131072).
 
@@ -154,13 +166,14 @@ no_nul(Bytes) when is_binary(Bytes) ->
     accept(binary:match(Bytes, <<0>>) =:= nomatch, Bytes);
 no_nul(_) -> error.
 
-%% @doc Checks a command for a guest and its options. A string or binary is
-%% run by `/bin/sh -c', a list of them as it is.
--spec program(Cmd :: term(), Opts :: term()) ->
+%% @doc Checks a command for a guest and its options, for one that is collected
+%% (`exec') or runs beside its owner (`spawn'). A string or binary is run by
+%% `/bin/sh -c', a list of them as it is.
+-spec program(exec | spawn, Cmd :: term(), Opts :: term()) ->
     {ok, program()} | {error, {bad_command, term()} | e2big | {bad_option, term()}}.
-program(Cmd, Opts) ->
+program(Kind, Cmd, Opts) ->
     case argv(Cmd) of
-        {ok, Argv} -> program_options(Argv, Opts);
+        {ok, Argv} -> program_options(Kind, Argv, Opts);
         error -> {error, {bad_command, Cmd}}
     end.
 
@@ -182,25 +195,50 @@ argv(Cmd) ->
 program_argv([<<_:8, _/binary>> | _] = Argv, Length) when length(Argv) =:= Length -> {ok, Argv};
 program_argv(_, _) -> error.
 
-program_options(Argv, Opts) ->
-    Defaults = #{argv => Argv, env => [], timeout => 60000, max_output => 16777216},
-    case check(Opts, fun program_value/2, Defaults) of
+program_options(Kind, Argv, Opts) ->
+    Defaults = (program_defaults(Kind))#{argv => Argv, env => []},
+    case check(Opts, fun(Key, Value) -> program_value(Kind, Key, Value) end, Defaults) of
         {ok, #{env := Env} = Program} ->
             case iolist_size([Argv | Env]) + 16 * length(Argv ++ Env) =< ?ARGV_MAX of
-                true -> {ok, Program};
+                true -> {ok, maps:filter(fun(_, Value) -> Value =/= none end, Program)};
                 false -> {error, e2big}
             end;
         {error, _} = Error -> Error
     end.
 
+program_defaults(exec) -> #{timeout => 60000, max_output => 16777216};
+program_defaults(spawn) -> #{timeout => infinity}.
+
+program_value(spawn, timeout, infinity) -> {ok, timeout, infinity};
+program_value(exec, max_output, N) when is_integer(N), N > 0 -> {ok, max_output, N};
+program_value(exec, stdin, Data) -> rename(stdin, bytes(Data));
+program_value(_Kind, Key, Value) -> program_value(Key, Value).
+
 program_value(timeout, Ms) when is_integer(Ms), Ms > 0, Ms < 16#100000000 -> {ok, timeout, Ms};
-program_value(max_output, N) when is_integer(N), N > 0 -> {ok, max_output, N};
 program_value(env, Env) when is_map(Env) -> program_value(env, maps:to_list(Env));
 program_value(env, Env) when is_list(Env) -> environment(Env);
 program_value(cd, Dir) -> rename(cwd, non_empty(text(Dir)));
 program_value(user, User) when is_integer(User), User >= 0 -> {ok, user, integer_to_binary(User)};
 program_value(user, User) -> rename(user, non_empty(text(User)));
+program_value(pty, false) -> {ok, pty, none};
+program_value(pty, true) -> {ok, pty, ?PTY};
+program_value(pty, Size) -> rename(pty, winsize(Size));
+program_value(max_procs, N) when is_integer(N), N > 0, N =< ?PROCS_MAX -> {ok, max_procs, N};
+program_value(max_mem, N) when is_integer(N), N > 0, N =< ?MEM_MAX -> {ok, max_mem, N};
 program_value(_Key, _Value) -> error.
+
+%% @doc Checks a terminal's size.
+-spec winsize(term()) -> {ok, {pos_integer(), pos_integer()}} | error.
+winsize({Rows, Columns} = Size) when
+    is_integer(Rows), is_integer(Columns), Rows > 0, Columns > 0, Rows < 65536, Columns < 65536
+->
+    {ok, Size};
+winsize(_) -> error.
+
+bytes(Data) ->
+    try {ok, iolist_to_binary(Data)}
+    catch error:_ -> error
+    end.
 
 non_empty({ok, <<>>}) -> error;
 non_empty(Text) -> Text.

@@ -2,68 +2,66 @@
 %% One program running in a guest: one plain Erlang process
 %%
 %% Theory of operation.  The process asks its machine to run the program and
-%% hears of it by {evum_vm, Vm, _} messages. Output comes within a window a
-%% stream: it is acknowledged, straight to the port, once it is collected
-%% (exec) or delivered to an owner that keeps up, so a flood stalls the program
-%% and nobody else. The first window of each stream, and what is left at the end,
-%% is delivered whatever else the owner has not received: he may be waiting for
-%% just that, past a full mailbox. What is written to the program is counted against the
-%% window that the guest grants; write/2 takes what fits and never waits.
+%% hears of it by {evum_vm, Vm, _} messages. What is written to the program is
+%% evum_proc_in's, what it prints evum_proc_out's: both move bytes straight from
+%% and to the port, each stream within its window. This process starts the
+%% program, passes signals on and decides how it all ends.
+%%
+%% The caller watches it from its first moment: it is spawned with the monitor, or
+%% the link, so that an end that is sooner than the answer has its true reason
+%% too. A program that couldn't be started is an answer, and no end of the caller's.
+%%
+%% The owner is sent all that the program printed and then, in every case but
+%% exit(Proc, kill), which leaves this process no word, {exit, _}.
 %%
 %% The machine monitors this process and kills the program's process group when
 %% it ends first. A plain process may end with any reason without a report.
 -module(evum_proc).
 
--export([exec/2, spawn/3, write/2, signal/2, signal_name/1, signal_number/1]).
--export_type([status/0, result/0, output/0]).
+-export([exec/2, spawn/3, write/2, write/3, winsize/3, signal/2]).
+-export_type([status/0, ending/0, result/0]).
 
--define(WINDOW, 65536).
--define(OWNER_QUEUE, 1000).
 -define(TERM_MS, 2000).
+%% how long a machine may take to start a program, its boot included
+-define(START_MS, 60000).
+%% what the machine has no room for is asked again
 -define(RETRY_MS, 5).
--define(HELD_MS, 10).
+%% what the process may take longer than it promises
 -define(GUARD_MS, 10000).
 
--type status() :: non_neg_integer() | {signal, atom() | pos_integer()}.
--type output() :: #{stdout := binary(), stderr := binary()}.
+-type status() :: non_neg_integer() | {signal, evum_signal:signal()}.
+%% what the owner is told last
+-type ending() :: status() | timeout | lost().
+%% {error, Posix}: a command of the agent's own failed
+-type lost() :: {vm_down, term()} | {shutdown, rebooted} | agent_restarted | {error, atom()}.
 -type result() :: #{status := status(), stdout := binary(), stderr := binary()}.
-
-%% who hears of the program: an owner, or the caller of exec with its limit
--type sink() :: {owner, pid(), reference() | undefined} | {collect, reference(), pos_integer()}.
 
 -record(proc, {
     vm :: pid(),
     vm_monitor :: reference(),
-    listener :: reference(),
-    sink :: sink(),
-    port :: port() | undefined,
-    id :: pos_integer() | undefined,
-    %% collected (the newest first), or waiting for the owner
-    out = #{1 => [], 2 => []} :: #{1 | 2 => [binary()]},
-    size = 0 :: non_neg_integer(),
-    queue = queue:new() :: queue:queue({1 | 2, binary()}),
-    held = false :: boolean(),
-    %% bytes that are delivered whatever the owner's mailbox holds
-    free = #{1 => ?WINDOW, 2 => ?WINDOW} :: #{1 | 2 => non_neg_integer()},
-    %% acknowledgements that the port had no room for
-    credit = #{} :: #{1 | 2 => pos_integer()},
-    stdin = open :: open | closed,
-    room = ?WINDOW :: non_neg_integer(),
-    starving = false :: boolean(),
-    status :: undefined | status() | lost | {error, atom()},
+    %% who started the program, and is its owner
+    caller :: pid(),
+    caller_monitor :: reference(),
+    %% what the caller's answer is marked with, while he waits for it
+    tag :: reference() | undefined,
+    kind :: spawn | exec,
+    spec :: map(),
+    %% once the machine has given it a number
+    stream :: evum_proc_in:stream() | undefined,
+    in :: evum_proc_in:input(),
+    out :: evum_proc_out:output(),
     %% why it is to end, once asked
     ending :: undefined | {reason, term()}
 }).
 
-%% @doc Runs a checked program ({@link evum_opts:program/2}) and collects what it prints.
+%% @doc Runs a checked program ({@link evum_opts:program/3}) and collects what it prints.
 %% Waits for the machine to be up as well, all within the program's `timeout'.
 -spec exec(pid(), evum_opts:program()) ->
     {ok, result()}
     | {error,
-        {timeout, output()} | {max_output, output()} | {vm_down, term()} | noproc | agent_restarted | atom()}.
+        {timeout | max_output, evum_proc_out:collected()} | {vm_down, term()} | noproc | agent_restarted | atom()}.
 exec(Vm, #{timeout := Timeout} = Program) ->
-    Caller = self(),
-    {Proc, Ref} = spawn_program(Vm, [monitor], fun(Tag) -> init(Vm, Program, Caller, {collect, Tag}) end),
+    {Proc, Ref} = spawn_process(Vm, [monitor], exec, Program),
     receive
         {Ref, Result} ->
             demonitor(Ref, [flush]),
@@ -71,61 +69,87 @@ exec(Vm, #{timeout := Timeout} = Program) ->
         {'DOWN', Ref, process, Proc, Reason} ->
             {error, ended(Reason)}
     after Timeout + ?GUARD_MS ->
-        exit(Proc, kill),
-        demonitor(Ref, [flush]),
+        give_up(Proc, Ref),
         {error, {timeout, #{stdout => <<>>, stderr => <<>>}}}
     end.
 
 %% @doc Starts a program whose owner, and receiver of `{evum, Proc, _}', is the
-%% caller. `How': `spawn' or `link'. Returns once the program runs.
--spec spawn(pid(), evum_opts:program(), spawn | link) -> {ok, pid()} | {error, term()}.
-spawn(Vm, #{timeout := Timeout} = Program, How) ->
-    Caller = self(),
-    {Proc, Ref} = spawn_program(Vm, [How || How =:= link] ++ [monitor],
-                                fun(Tag) -> init(Vm, Program, Caller, {owner, Tag}) end),
+%% caller. Returns once the program runs. `monitor': with the monitor's reference.
+-spec spawn(pid(), evum_opts:program(), spawn | link | monitor) ->
+    {ok, pid()} | {ok, pid(), reference()} | {error, term()}.
+spawn(Vm, Program, How) ->
+    {Proc, Ref} = spawn_process(Vm, [monitor | [link || How =:= link]], spawn, Program),
     receive
-        {Ref, Result} ->
+        {Ref, started} when How =:= monitor ->
+            {ok, Proc, Ref};
+        {Ref, started} ->
             demonitor(Ref, [flush]),
-            Result;
+            {ok, Proc};
+        {Ref, {error, _} = Error} ->
+            demonitor(Ref, [flush]),
+            Error;
         {'DOWN', Ref, process, Proc, Reason} ->
             {error, ended(Reason)}
-    after Timeout ->
+    after ?START_MS + ?GUARD_MS ->
         unlink(Proc),
-        exit(Proc, kill),
-        demonitor(Ref, [flush]),
+        give_up(Proc, Ref),
         {error, {timeout, start}}
     end.
 
-ended({vm_down, noproc}) -> noproc;
-ended(noconnection) -> noconnection;
-ended(Reason) -> Reason.
-
 %% The process lives where its machine does: it writes to the machine's port.
-spawn_program(Vm, Options, Fun) ->
+spawn_process(Vm, Options, Kind, Program) ->
     Caller = self(),
-    {Proc, Ref} = spawn_opt(node(Vm), fun() -> receive {Caller, Tag} -> Fun(Tag) after ?GUARD_MS -> ok end end, Options),
+    {Proc, Ref} = spawn_opt(node(Vm), fun() -> start(Vm, Caller, Kind, Program) end, Options),
     Proc ! {Caller, Ref},
     {Proc, Ref}.
 
+give_up(Proc, Ref) ->
+    exit(Proc, kill),
+    demonitor(Ref, [flush]),
+    receive {Ref, _} -> ok after 0 -> ok end.
+
+ended({vm_down, noproc}) -> noproc;
+ended({error, Posix}) -> Posix;
+ended(Reason) -> Reason.
+
 %% @doc Writes to a program's input as much as it takes now. After `busy' comes
-%% `{evum, Proc, stdin_ready}' to the owner.
+%% `{evum, Proc, stdin_ready}' to the owner. Any process may write.
 -spec write(pid(), iodata() | eof) ->
-    ok | {error, {busy, Accepted :: non_neg_integer()} | closed | noproc}.
-write(Proc, Data) ->
+    ok | {error, {busy, Accepted :: non_neg_integer()} | closed | noproc | {timeout, write, unresponsive}}.
+write(Proc, Data) -> write(Proc, Data, now, 0).
+
+%% @doc Writes to a program's input and waits at most `Ms' until all was taken.
+%% After a time-out `Accepted' bytes were, and will reach the program if it reads
+%% on; the others never will. Writers are served one after another. 128 KiB and
+%% more at a time is fastest.
+-spec write(pid(), iodata() | eof, non_neg_integer()) ->
+    ok | {error, {timeout, Accepted :: non_neg_integer()} | closed | noproc | {timeout, write, unresponsive}}.
+write(Proc, Data, Ms) -> write(Proc, Data, Ms, Ms).
+
+write(Proc, Data, Wait, Ms) ->
     Bytes = case Data of eof -> eof; _ -> iolist_to_binary(Data) end,
     Ref = monitor(process, Proc, [{alias, reply_demonitor}]),
-    Proc ! {write, Ref, Bytes},
+    Proc ! {write, Ref, Bytes, Wait},
     receive
         {Ref, Result} -> Result;
         {'DOWN', Ref, process, _, _} -> {error, noproc}
+    after Ms + ?GUARD_MS ->
+        demonitor(Ref, [flush]),
+        receive {Ref, Result} -> Result after 0 -> {error, {timeout, write, unresponsive}} end
     end.
 
+%% @doc Sets the window size of a program that was started with a pty; nothing of another.
+-spec winsize(pid(), Rows :: pos_integer(), Columns :: pos_integer()) -> ok.
+winsize(Proc, Rows, Columns) ->
+    Proc ! {order, {winsize, Rows, Columns}},
+    ok.
+
 %% @doc Sends a signal, by name or number, to a program's process group.
--spec signal(pid(), atom() | pos_integer()) -> ok | {error, {bad_signal, term()}}.
+-spec signal(pid(), evum_signal:signal()) -> ok | {error, {bad_signal, term()}}.
 signal(Proc, Signal) ->
-    case signal_number(Signal) of
+    case evum_signal:number(Signal) of
         {ok, Number} ->
-            Proc ! {signal, Number},
+            Proc ! {order, {signal, Number}},
             ok;
         error ->
             {error, {bad_signal, Signal}}
@@ -133,258 +157,155 @@ signal(Proc, Signal) ->
 
 %% --- the process -------------------------------------------------------------
 
-init(Vm, Program, Caller, {Kind, Tag}) ->
+start(Vm, Caller, Kind, Program) ->
     process_flag(trap_exit, true),
-    VmMonitor = monitor(process, Vm),
-    gen_statem:cast(Vm, {run, self(), spec(Program)}),
-    loop(#proc{
-        vm = Vm, vm_monitor = VmMonitor, listener = monitor(process, Caller),
-        sink = sink(Kind, Tag, Caller, Program)
-    }, Caller).
+    receive
+        {Caller, Tag} ->
+            set_timers(Kind, Program),
+            loop(run(#proc{
+                vm = Vm, vm_monitor = monitor(process, Vm), caller = Caller, tag = Tag,
+                caller_monitor = monitor(process, Caller), kind = Kind, spec = spec(Program),
+                in = input(Kind, Program), out = output(Kind, Caller, Program)
+            }))
+    after ?GUARD_MS ->
+        %% the caller is gone, or its node
+        ok
+    end.
+
+set_timers(Kind, #{timeout := Timeout}) ->
+    _ = Timeout =:= infinity orelse erlang:send_after(Timeout, self(), timeout),
+    _ = Kind =:= exec orelse erlang:send_after(?START_MS, self(), start_timeout),
+    ok.
 
 spec(Program) ->
-    (maps:with([argv, env, cwd, user], Program))#{window => ?WINDOW}.
+    (maps:with([argv, env, cwd, user, pty, max_procs, max_mem, builtin], Program))#{window => evum_proc_out:window()}.
 
-sink(owner, Tag, Caller, _Program) -> {owner, Caller, Tag};
-sink(collect, Tag, _Caller, #{max_output := Max, timeout := Timeout}) ->
-    _ = erlang:send_after(Timeout, self(), timeout),
-    {collect, Tag, Max}.
+%% What is only collected has all its input: a program that reads sees its end.
+input(exec, Program) -> evum_proc_in:new(maps:get(stdin, Program, <<>>));
+input(spawn, _Program) -> evum_proc_in:new().
 
-%% Caller is who started the program, and its owner.
-loop(#proc{vm = Vm, vm_monitor = VmMonitor, listener = Listener} = P, Caller) ->
-    receive
-        {evum_vm, Vm, Event} -> loop(event(Event, P, Caller), Caller);
-        {write, From, Data} -> loop(written(From, Data, P), Caller);
-        {signal, Number} -> loop(send_signal(Number, P), Caller);
-        pump -> loop(pump(P#proc{held = false}), Caller);
-        acknowledge -> loop(acknowledge(P), Caller);
-        no_input -> loop(no_input(P), Caller);
-        writable -> loop(writable(P#proc{starving = true}), Caller);
-        timeout -> give_up(timeout, P, Caller);
-        {kill, Reason} -> exit(Reason);
-        {'DOWN', VmMonitor, process, _, Reason} -> finish({vm_down, Reason}, P, Caller);
-        {'DOWN', Listener, process, _, _} -> exit({shutdown, owner_down});
-        {'EXIT', _, normal} -> loop(P, Caller);
-        {'EXIT', _, Reason} -> loop(told_to_end(Reason, P), Caller);
-        _Other -> loop(P, Caller)
-    end.
+output(exec, _Caller, #{max_output := Max}) -> evum_proc_out:collect(Max);
+output(spawn, Caller, _Program) -> evum_proc_out:owner(Caller).
 
-event({running, Port, Id}, P, _Caller) ->
-    no_input(acknowledge(P#proc{port = Port, id = Id}));
-event({started, _GuestPid}, #proc{sink = {owner, Owner, Tag}} = P, Caller) when is_reference(Tag) ->
-    Caller ! {Tag, {ok, self()}},
-    P#proc{sink = {owner, Owner, undefined}};
-event({started, _GuestPid}, P, _Caller) -> P;
-event({failed, Reason}, P, Caller) -> finish(Reason, P, Caller);
-event(rebooted, P, Caller) -> finish({shutdown, rebooted}, P, Caller);
-event({output, _Fd, <<>>}, P, _Caller) -> P;
-event({output, Fd, Bytes}, P, Caller) -> output(Fd, Bytes, P, Caller);
-event({stdin, N}, #proc{room = Room} = P, _Caller) -> writable(P#proc{room = Room + N});
-event({exit, Status}, P, Caller) -> exited(Status, P, Caller).
-
-%% What is only collected is given no input: a program that reads sees its end.
-no_input(#proc{sink = {collect, _, _}, port = Port, id = Id} = P) ->
-    case evum_port:command(Port, evum_proto:stream(Id, 0, <<>>)) of
-        busy ->
-            _ = erlang:send_after(?RETRY_MS, self(), no_input),
-            P;
-        _ ->
-            P
-    end;
-no_input(P) -> P.
-
-%% --- output --------------------------------------------------------------------
-
-output(Fd, Bytes, #proc{sink = {collect, _, Max}, out = Out, size = Size} = P, Caller) ->
-    Size1 = Size + byte_size(Bytes),
-    #{Fd := Parts} = Out,
-    case Size1 > Max of
-        true ->
-            Kept = binary:part(Bytes, 0, Max - Size),
-            give_up(max_output, P#proc{out = Out#{Fd := [Kept | Parts]}}, Caller);
-        false ->
-            credit(Fd, byte_size(Bytes), P#proc{out = Out#{Fd := [Bytes | Parts]}, size = Size1})
-    end;
-output(Fd, Bytes, #proc{queue = Queue} = P, _Caller) ->
-    pump(P#proc{queue = queue:in({Fd, Bytes}, Queue)}).
-
-%% Delivers what the owner has room for, and the end behind it.
-pump(#proc{sink = {owner, Owner, _}, queue = Queue} = P) ->
-    case queue:out(Queue) of
-        {empty, _} -> deliver_end(P);
-        {{value, {Fd, Bytes}}, Rest} ->
-            case takes(Fd, Owner, P) of
-                true ->
-                    Owner ! {evum, self(), {stream(Fd), Bytes}},
-                    pump(credit(Fd, byte_size(Bytes), spend(Fd, byte_size(Bytes), P#proc{queue = Rest})));
-                false -> hold(P)
-            end
-    end;
-pump(P) -> P.
-
-hold(#proc{held = true} = P) -> P;
-hold(P) ->
-    _ = erlang:send_after(?HELD_MS, self(), pump),
-    P#proc{held = true}.
-
-takes(_Fd, _Owner, #proc{status = Status}) when Status =/= undefined -> true;
-takes(Fd, Owner, #proc{free = Free}) -> maps:get(Fd, Free) > 0 orelse keeps_up(Owner).
-
-spend(Fd, N, #proc{free = Free} = P) -> P#proc{free = maps:update_with(Fd, fun(Left) -> max(0, Left - N) end, Free)}.
-
-keeps_up(Owner) when node(Owner) =/= node() -> true;
-keeps_up(Owner) ->
-    case process_info(Owner, message_queue_len) of
-        {_, Len} -> Len < ?OWNER_QUEUE;
-        undefined -> false
-    end.
-
-stream(1) -> stdout;
-stream(2) -> stderr.
-
-credit(Fd, N, #proc{credit = Credit} = P) ->
-    acknowledge(P#proc{credit = maps:update_with(Fd, fun(M) -> M + N end, N, Credit)}).
-
-acknowledge(#proc{port = undefined} = P) -> P;
-acknowledge(#proc{credit = Credit, port = Port, id = Id} = P) ->
-    Left = maps:filter(fun(Fd, N) ->
-        evum_port:command(Port, evum_proto:credit(Id, Fd, N)) =:= busy
-    end, Credit),
-    Left =:= #{} orelse erlang:send_after(?RETRY_MS, self(), acknowledge),
-    P#proc{credit = Left}.
-
-%% --- input ---------------------------------------------------------------------
-
-written(From, _Data, #proc{stdin = closed} = P) ->
-    From ! {From, {error, closed}},
-    P;
-written(From, Data, #proc{port = undefined} = P) ->
-    From ! {From, {error, {busy, 0}}},
-    P#proc{starving = Data =/= <<>>};
-written(From, eof, #proc{port = Port, id = Id} = P) ->
-    case evum_port:command(Port, evum_proto:stream(Id, 0, <<>>)) of
-        busy ->
-            From ! {From, {error, {busy, 0}}},
-            later(P);
-        _ ->
-            From ! {From, ok},
-            P#proc{stdin = closed}
-    end;
-written(From, Bytes, P) ->
-    write(From, Bytes, 0, P).
-
-write(From, <<>>, _Accepted, P) ->
-    From ! {From, ok},
-    P;
-write(From, _Bytes, Accepted, #proc{room = 0} = P) ->
-    From ! {From, {error, {busy, Accepted}}},
-    P#proc{starving = true};
-write(From, Bytes, Accepted, #proc{room = Room, port = Port, id = Id} = P) ->
-    N = lists:min([Room, byte_size(Bytes), evum_proto:bulk_max()]),
-    <<Now:N/binary, Rest/binary>> = Bytes,
-    case evum_port:command(Port, evum_proto:stream(Id, 0, Now)) of
-        busy ->
-            From ! {From, {error, {busy, Accepted}}},
-            later(P);
-        _ ->
-            write(From, Rest, Accepted + N, P#proc{room = Room - N})
-    end.
-
-%% The port is busy, not the program: look again soon.
-later(P) ->
-    _ = erlang:send_after(?RETRY_MS, self(), writable),
+run(#proc{vm = Vm, spec = Spec} = P) ->
+    gen_statem:cast(Vm, {run, self(), Spec}),
     P.
 
-writable(#proc{starving = true, sink = {owner, Owner, _}, room = Room} = P) when Room > 0 ->
-    Owner ! {evum, self(), stdin_ready},
-    P#proc{starving = false};
-writable(P) -> P.
+loop(#proc{vm = Vm, vm_monitor = VmMonitor, caller_monitor = CallerMonitor, stream = Stream, in = In, out = Out} = P) ->
+    receive
+        {evum_vm, Vm, Event} -> loop(event(Event, P));
+        {write, Ref, Data, Wait} -> loop(P#proc{in = evum_proc_in:write(Ref, Data, Wait, Stream, In)});
+        {evum_proc_in, retry} -> loop(pump_input(P));
+        {evum_proc_in, late, Ref} -> loop(P#proc{in = evum_proc_in:late(Ref, In)});
+        {evum_proc_out, pump} -> loop(P#proc{out = evum_proc_out:pump(Stream, Out)});
+        {evum_proc_out, acknowledge} -> loop(P#proc{out = evum_proc_out:acknowledge(Stream, Out)});
+        {order, Order} -> loop(order(Order, P));
+        run -> loop(run(P));
+        timeout -> timed_out(P);
+        start_timeout when P#proc.tag =/= undefined -> timed_out(P);
+        {kill, Reason} -> told({signal, kill}, Reason, P);
+        {'DOWN', VmMonitor, process, _, Reason} -> lost({vm_down, Reason}, P);
+        {'DOWN', CallerMonitor, process, _, _} -> exit({shutdown, owner_down});
+        {'EXIT', _, normal} -> loop(P);
+        {'EXIT', _, Reason} -> loop(told_to_end(Reason, P));
+        _Other -> loop(P)
+    end.
+
+event({running, Port, Id}, P) -> pump_input(P#proc{stream = {Port, Id}});
+event({started, _GuestPid}, #proc{kind = spawn, caller = Caller, tag = Tag} = P) when Tag =/= undefined ->
+    Caller ! {Tag, started},
+    P#proc{tag = undefined};
+event({started, _GuestPid}, P) -> P;
+event({failed, eagain}, P) ->
+    %% the agent's line is full; the start's time bounds this
+    _ = erlang:send_after(?RETRY_MS, self(), run),
+    P;
+event({failed, Reason}, P) -> lost({error, Reason}, P);
+event(rebooted, P) -> lost({shutdown, rebooted}, P);
+event({output, _Fd, <<>>}, P) -> P;
+event({output, Fd, Bytes}, #proc{stream = Stream, out = Out} = P) ->
+    case evum_proc_out:add(Fd, Bytes, Stream, Out) of
+        {ok, Out1} -> P#proc{out = Out1};
+        {full, Out1} -> too_much(P#proc{out = Out1})
+    end;
+event({stdin, N}, #proc{in = In} = P) -> pump_input(P#proc{in = evum_proc_in:grant(N, In)});
+event({exit, Status}, P) -> exited(Status, P).
+
+pump_input(#proc{stream = Stream, in = In, caller = Caller} = P) ->
+    {Ready, In1} = evum_proc_in:pump(Stream, In),
+    _ = Ready andalso (Caller ! {evum, self(), stdin_ready}),
+    P#proc{in = In1}.
+
+order(_Order, #proc{stream = undefined} = P) -> P;
+order(Order, #proc{vm = Vm, stream = {_Port, Id}} = P) ->
+    gen_statem:cast(Vm, {program, Id, Order}),
+    P.
 
 %% --- the end -------------------------------------------------------------------
 
-send_signal(_Number, #proc{id = undefined} = P) -> P;
-send_signal(Number, #proc{vm = Vm, id = Id} = P) ->
-    gen_statem:cast(Vm, {signal, Id, Number}),
-    P.
-
 %% shutdown is TERM, then KILL; anything else is KILL. The machine sends the
 %% KILL when this process ends.
-told_to_end(Reason, #proc{id = Id} = P) when Id =/= undefined ->
-    case evum_vm_end:is_shutdown(Reason) of
+told_to_end(Reason, #proc{stream = Stream} = P) ->
+    case Stream =/= undefined andalso evum_vm_end:is_shutdown(Reason) of
         true ->
             _ = erlang:send_after(?TERM_MS, self(), {kill, Reason}),
-            send_signal(15, P#proc{ending = {reason, Reason}});
+            order({signal, 15}, P#proc{ending = {reason, Reason}});
         false ->
-            exit(Reason)
-    end;
-told_to_end(Reason, _P) -> exit(Reason).
+            told({signal, kill}, Reason, P)
+    end.
 
--spec exited(term(), #proc{}, pid()) -> #proc{}.
-exited(lost, P, Caller) -> finish(agent_restarted, P, Caller);
-exited({error, Posix}, P, Caller) -> finish(Posix, P, Caller);
-exited(Status, P, Caller) -> ended_with(named(Status), P, Caller).
+-spec exited(term(), #proc{}) -> no_return().
+exited(lost, P) -> lost(agent_restarted, P);
+exited({error, Posix}, P) -> lost({error, Posix}, P);
+exited({signal, Number}, P) -> ended_with({signal, evum_signal:name(Number)}, P);
+exited(Status, P) -> ended_with(Status, P).
 
-named({signal, N}) -> {signal, signal_name(N)};
-named(Status) -> Status.
-
-ended_with(_Status, #proc{ending = {reason, Reason}}, _Caller) -> exit(Reason);
-ended_with(Status, #proc{sink = {collect, Tag, _}} = P, Caller) ->
-    Caller ! {Tag, {ok, (collected(P))#{status => Status}}},
+-spec ended_with(status(), #proc{}) -> no_return().
+ended_with(Status, #proc{kind = exec, out = Out} = P) ->
+    answer({ok, (evum_proc_out:collected(Out))#{status => Status}}, P),
     exit(normal);
-ended_with(Status, P, _Caller) -> pump(P#proc{status = Status}).
-
-%% The owner has all output: the status goes last.
-deliver_end(#proc{status = undefined} = P) -> P;
-deliver_end(#proc{status = Status, sink = {owner, Owner, _}}) ->
-    Owner ! {evum, self(), {exit, Status}},
-    exit(reason(Status)).
+ended_with(Status, #proc{ending = {reason, Reason}} = P) -> told(Status, Reason, P);
+ended_with(Status, P) -> told(Status, reason(Status), P).
 
 reason(0) -> normal;
 reason({signal, _} = Signal) -> Signal;
 reason(Status) -> {exit_status, Status}.
 
-collected(#proc{out = #{1 := Out, 2 := Err}}) ->
-    #{stdout => iolist_to_binary(lists:reverse(Out)), stderr => iolist_to_binary(lists:reverse(Err))}.
-
 %% The program is to be killed, and what it printed so far is told.
--spec give_up(timeout | max_output, #proc{}, pid()) -> no_return().
-give_up(What, #proc{sink = {collect, Tag, _}} = P, Caller) ->
-    Caller ! {Tag, {error, {What, collected(P)}}},
-    exit({shutdown, What}).
+-spec timed_out(#proc{}) -> no_return().
+timed_out(#proc{kind = exec, out = Out} = P) ->
+    answer({error, {timeout, evum_proc_out:collected(Out)}}, P),
+    exit({shutdown, timeout});
+timed_out(#proc{tag = undefined} = P) -> told(timeout, timeout, P);
+timed_out(P) -> not_started({timeout, start}, P).
+
+-spec too_much(#proc{}) -> no_return().
+too_much(#proc{out = Out} = P) ->
+    answer({error, {max_output, evum_proc_out:collected(Out)}}, P),
+    exit({shutdown, max_output}).
 
 %% Nothing more will come of the program.
--spec finish(term(), #proc{}, pid()) -> no_return().
-finish(Reason, #proc{sink = {collect, Tag, _}}, Caller) ->
-    Caller ! {Tag, {error, ended(Reason)}},
+-spec lost(lost(), #proc{}) -> no_return().
+lost(Reason, #proc{kind = exec} = P) ->
+    answer({error, ended(Reason)}, P),
     exit(normal);
-finish(Reason, #proc{sink = {owner, _, Tag}}, Caller) when is_reference(Tag) ->
-    %% a program that didn't start is an answer, not the end of who asked
-    Caller ! {Tag, {error, ended(Reason)}},
+lost(Reason, #proc{tag = undefined} = P) -> told(Reason, Reason, P);
+lost(Reason, P) -> not_started(ended(Reason), P).
+
+%% The owner has all output, and hears of the end last.
+-spec told(ending(), Reason :: term(), #proc{}) -> no_return().
+told(Ending, Reason, #proc{kind = spawn, tag = undefined, caller = Owner, out = Out}) ->
+    evum_proc_out:flush(Out),
+    Owner ! {evum, self(), {exit, Ending}},
+    exit(Reason);
+told(_Ending, Reason, _P) -> exit(Reason).
+
+-spec not_started(term(), #proc{}) -> no_return().
+not_started(Reason, #proc{caller = Caller} = P) ->
+    answer({error, Reason}, P),
     unlink(Caller),
-    exit({shutdown, Reason});
-finish(Reason, #proc{sink = {owner, Owner, _}, queue = Queue}, _Caller) ->
-    %% at most a window each: no more of it will come
-    _ = [Owner ! {evum, self(), {stream(Fd), Bytes}} || {Fd, Bytes} <- queue:to_list(Queue)],
-    exit(Reason).
+    exit({shutdown, Reason}).
 
-%% --- signals -------------------------------------------------------------------
-
-signals() ->
-    [
-        {1, hup}, {2, int}, {3, quit}, {4, ill}, {5, trap}, {6, abrt}, {7, bus}, {8, fpe}, {9, kill},
-        {10, usr1}, {11, segv}, {12, usr2}, {13, pipe}, {14, alrm}, {15, term}, {17, chld}, {18, cont},
-        {19, stop}, {20, tstp}, {21, ttin}, {22, ttou}, {24, xcpu}, {25, xfsz}, {28, winch}, {31, sys}
-    ].
-
-%% @doc The name of a Linux signal, or its number where it has none here.
--spec signal_name(pos_integer()) -> atom() | pos_integer().
-signal_name(Number) -> proplists:get_value(Number, signals(), Number).
-
-%% @doc The number of a Linux signal that is given by name or number.
--spec signal_number(term()) -> {ok, pos_integer()} | error.
-signal_number(Number) when is_integer(Number), Number > 0, Number =< 64 -> {ok, Number};
-signal_number(Name) ->
-    case lists:keyfind(Name, 2, signals()) of
-        {Number, Name} -> {ok, Number};
-        false -> error
-    end.
+answer(Answer, #proc{caller = Caller, tag = Tag}) ->
+    Caller ! {Tag, Answer},
+    ok.

@@ -8,7 +8,7 @@
 
 -include("evum_proto_gen.hrl").
 
--export([version/0, bulk_max/0, message_window/0, console_in_window/0, reserved_args/0]).
+-export([version/0, bulk_max/0, message_window/0, console_in_window/0, stdin_window/0, reserved_args/0]).
 -export([call/3, console/1, credit/3, stream/3, decode/1]).
 -export_type([message/0, props/0, outcome/0]).
 
@@ -38,6 +38,10 @@ message_window() -> ?MESSAGE_WINDOW.
 %% @doc Bytes of console input that may be typed before the port grants more.
 -spec console_in_window() -> pos_integer().
 console_in_window() -> ?CONSOLE_IN_WINDOW.
+
+%% @doc Bytes that may be written to a program before the guest grants more.
+-spec stdin_window() -> pos_integer().
+stdin_window() -> ?STDIN_WINDOW.
 
 %% @doc How the kernel arguments begin that only evum sets.
 -spec reserved_args() -> [string()].

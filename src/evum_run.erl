@@ -210,26 +210,28 @@ taken(N, #run{port = Port} = Run) ->
     send(Port, [?TAKEN, <<N:32>>]),
     Run.
 
--spec exited(non_neg_integer() | {signal, atom() | pos_integer()}, #run{}) -> no_return().
+-spec exited(evum_proc:ending(), #run{}) -> no_return().
 exited({signal, Signal}, #run{signalled = false} = Run) when Signal =:= kill; Signal =:= term ->
     %% that is how a guest's init ends programs when it halts
     #run{vm_monitor = Monitor} = Run,
     receive {'DOWN', Monitor, process, _, Reason} -> ended({vm_down, Reason})
     after ?HALT_MS -> stopped({signal, Signal}, Run)
     end;
-exited(Status, Run) -> stopped(Status, Run).
+exited({signal, _} = Status, Run) -> stopped(Status, Run);
+exited(Status, Run) when is_integer(Status) -> stopped(Status, Run);
+exited(Lost, _Run) -> ended(Lost).
 
--spec stopped(non_neg_integer() | {signal, atom() | pos_integer()}, #run{}) -> no_return().
+-spec stopped(evum_proc:status(), #run{}) -> no_return().
 stopped(Status, #run{vm = Vm, port = Port}) ->
     _ = evm:stop(Vm),
     leave(Port, status(Status), "").
 
 status(Status) when is_integer(Status) -> Status;
 status({signal, Signal}) ->
-    {ok, Number} = evum_proc:signal_number(Signal),
+    {ok, Number} = evum_signal:number(Signal),
     128 + Number.
 
-%% It ended and gave no status: its last message would have come first.
+%% It ended and gave no status.
 -spec ended(term()) -> no_return().
 ended(Reason) -> throw({trouble, down(Reason)}).
 

@@ -200,8 +200,8 @@ cast_event({run, _, _} = Run, State, #data{early = Early0} = D) when State =/= u
         _ -> refuse(Run, State)
     end;
 cast_event({run, Pid, Spec}, _State, D) -> {keep_state, run(Pid, Spec, D)};
-cast_event({signal, Id, Number}, _State, #data{programs = Programs} = D) when is_map_key(Id, Programs) ->
-    {keep_state, evum_vm_data:cast(signal, [Id, Number], D)};
+cast_event({program, Id, Order}, _State, #data{programs = Programs} = D) when is_map_key(Id, Programs) ->
+    {keep_state, program(Order, Id, D)};
 cast_event({attach, Pid}, _State, D) -> {keep_state, evum_vm_console:attach(Pid, D)};
 cast_event({detach, Pid}, _State, D) -> {keep_state, evum_vm_console:pump(evum_vm_console:detach(Pid, D))};
 cast_event({attach_input, Pid, Bytes}, _State, D) -> {keep_state, evum_vm_console:type({attach, Pid, byte_size(Bytes)}, Bytes, D)};
@@ -454,11 +454,18 @@ forget_program(Id, #data{programs = Programs} = D) ->
     end,
     D#data{programs = maps:remove(Id, Programs)}.
 
-program_exit(Id, Status, _State, #data{programs = Programs} = D) ->
+program_exit(Id, Status, State, #data{programs = Programs} = D) ->
     case Programs of
         #{Id := barrier} -> {keep_state, evum_vm_memory:dropped(Id, D)};
+        #{Id := {_, _}} when Status =:= {signal, 15}; Status =:= {signal, 9} -> program_killed(Id, Status, State, D);
         #{} -> {keep_state, forget_program(Id, tell_program(Id, {exit, Status}, D))}
     end.
+
+%% That is how a guest's init ends programs when it goes down, as it was told to:
+%% the end of this life, which comes, is what they are told.
+program_killed(_Id, _Status, stopping, _D) -> keep_state_and_data;
+program_killed(_Id, _Status, _State, #data{rebooting = true}) -> keep_state_and_data;
+program_killed(Id, Status, _State, D) -> {keep_state, forget_program(Id, tell_program(Id, {exit, Status}, D))}.
 
 %% --- other processes -----------------------------------------------------------------
 
@@ -474,7 +481,16 @@ process_down(Ref, Pid, _Reason, _State, #data{owner = Owner, programs = Programs
             {keep_state, lists:foldl(fun kill_program/2, D, Ids)}
     end.
 
-kill_program(Id, D) -> forget_program(Id, evum_vm_data:cast(signal, [Id, 9], D)).
+%% What it printed last goes nowhere, but must come: the agent keeps a program until
+%% all that was in its pipes has gone.
+kill_program(Id, D) -> forget_program(Id, drain(Id, program({signal, 9}, Id, D))).
+
+drain(_Id, #data{chan = undefined} = D) -> D;
+drain(Id, #data{chan = Chan} = D) ->
+    D#data{chan = lists:foldl(fun(Fd, C) -> evum_chan:send(evum_proto:credit(Id, Fd, ?PIPE_MAX), C) end, Chan, [1, 2])}.
+
+program({signal, Number}, Id, D) -> evum_vm_data:cast(signal, [Id, Number], D);
+program({winsize, Rows, Columns}, Id, D) -> evum_vm_data:cast(program_winsize, [Id, Rows, Columns], D).
 
 %% --- the end -----------------------------------------------------------------------------
 

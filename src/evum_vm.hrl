@@ -18,6 +18,8 @@
 -define(ATTACH_RETRY_MS, 1000).
 -define(SETTLE_MS, 50).
 -define(SETTLE_MAX_MS, 300).
+%% what a pipe of a guest's holds at most, bytes
+-define(PIPE_MAX, 1048576).
 %% how soon awaited text is looked for
 -define(TEXT_MS, 10).
 

@@ -14,7 +14,7 @@ examples() ->
         {bad_command, x}, {bad_text, x}, {too_long, 2047}, {bad_regexp, "(", "missing )", 1}, {bad_signal, x},
         {max_output, #{stdout => <<>>, stderr => <<>>}}, {refused, <<"text">>}, {mem_range, 32, 64}, agent_restarted,
         paused, booting, rebooting, stopping, attached, closed, not_owner, {busy, 1},
-        {timeout, #{stdout => <<>>, stderr => <<>>}}, {timeout, start}, {timeout, up, agent}, {timeout, console_input, 1},
+        {timeout, #{stdout => <<>>, stderr => <<>>}}, {timeout, start}, timeout, {timeout, 4096}, {timeout, write, unresponsive}, {timeout, up, agent}, {timeout, console_input, 1},
         {timeout, {text, "ä"}, <<>>}, {timeout, {text, <<"ä"/utf8>>}, <<>>}, {timeout, stop, unresponsive},
         {timeout, memory, agent}, noproc, noconnection, {nodedown, a@b}, {vm_down, {nodedown, a@b}}, {vm_down, killed},
         {boot_failed, agent, []}, {boot_failed, kernel, [<<"line">>]}, normal, shutdown, killed, crashed, port_died,

@@ -48,25 +48,41 @@ what_is_no_option_list_is_refused_test_() ->
 
 a_string_is_for_the_shell_and_a_list_is_not_test_() ->
     Sh = fun(C) -> [<<"/bin/sh">>, <<"-c">>, C] end,
-    [?_assertMatch({ok, #{argv := Argv}}, evum_opts:program(Cmd, []))
+    [?_assertMatch({ok, #{argv := Argv}}, evum_opts:program(exec, Cmd, []))
      || {Cmd, Argv} <- [
             {"ls -l", Sh(<<"ls -l">>)}, {<<"ls">>, Sh(<<"ls">>)}, {"ä", Sh(<<"ä"/utf8>>)},
             {["/bin/true"], [<<"/bin/true">>]}, {["echo", <<"a b">>, ""], [<<"echo">>, <<"a b">>, <<>>]}
         ]].
 
 a_wrong_command_is_refused_test_() ->
-    [?_assertEqual({error, {bad_command, Cmd}}, evum_opts:program(Cmd, []))
+    [?_assertEqual({error, {bad_command, Cmd}}, evum_opts:program(exec, Cmd, []))
      || Cmd <- [[], <<>>, ls, ["ls", ls], ["ls", $a], [$a, "ls"], [""], ["ls" | "x"], [<<"a", 0>>], "a\0b", 7, [16#110000]]].
 
 a_command_that_is_too_long_is_refused_test() ->
-    ?assertEqual({error, e2big}, evum_opts:program(["echo", lists:duplicate(140000, $x)], [])).
+    ?assertEqual({error, e2big}, evum_opts:program(exec, ["echo", lists:duplicate(140000, $x)], [])).
 
 options_of_a_program_are_checked_test_() ->
-    [?_assertEqual({error, {bad_option, Key}}, evum_opts:program("true", [{Key, Value}]))
+    [?_assertEqual({error, {bad_option, Key}}, evum_opts:program(exec, "true", [{Key, Value}]))
      || {Key, Value} <- [{timeout, 0}, {timeout, infinity}, {max_output, 0}, {env, [{"A=B", "c"}]}, {env, ["A=b"]},
-                         {env, [{"", "c"}]}, {cd, ""}, {cd, tmp}, {user, -1}, {user, ""}, {shell, true}]] ++
+                         {env, [{"", "c"}]}, {cd, ""}, {cd, tmp}, {user, -1}, {user, ""}, {shell, true}, {stdin, eof}, {stdin, [256]},
+                         {pty, {0, 80}}, {pty, {24, 65536}}, {pty, 24}, {max_procs, 0}, {max_procs, 4194305}, {max_mem, 0}, {max_mem, 1.5},
+                         {builtin, true}]] ++
     [?_assertMatch({ok, #{env := [<<"A=b">>], cwd := <<"/tmp">>, user := <<"65534">>}},
-                   evum_opts:program("true", #{env => #{"A" => "b"}, cd => "/tmp", user => 65534}))].
+                   evum_opts:program(exec, "true", #{env => #{"A" => "b"}, cd => "/tmp", user => 65534}))].
+
+options_of_exec_and_spawn_differ_test_() ->
+    [?_assertMatch({ok, #{timeout := 60000, max_output := 16777216}}, evum_opts:program(exec, "true", [])),
+     ?_assertMatch({ok, #{timeout := 5, stdin := <<"abc">>}}, evum_opts:program(exec, "true", [{timeout, 5}, {stdin, [$a, "b" | <<"c">>]}])),
+     ?_assertMatch({ok, #{timeout := infinity}}, evum_opts:program(spawn, "true", [])),
+     ?_assertMatch({ok, #{timeout := 7}}, evum_opts:program(spawn, "true", [{timeout, 7}])),
+     ?_assertEqual({error, {bad_option, max_output}}, evum_opts:program(spawn, "true", [{max_output, 7}])),
+     ?_assertEqual({error, {bad_option, stdin}}, evum_opts:program(spawn, "true", [{stdin, ""}]))].
+
+a_terminal_and_limits_are_taken_test_() ->
+    [?_assertMatch({ok, #{pty := Size}}, evum_opts:program(Kind, "true", [{pty, Value}]))
+     || Kind <- [exec, spawn], {Value, Size} <- [{true, {24, 80}}, {{1, 65535}, {1, 65535}}]] ++
+    [?_assertEqual(evum_opts:program(spawn, "true", []), evum_opts:program(spawn, "true", [{pty, false}])),
+     ?_assertMatch({ok, #{max_procs := 10, max_mem := 16}}, evum_opts:program(spawn, "true", #{max_procs => 10, max_mem => 16}))].
 
 what_evum_sets_itself_is_refused_test_() ->
     [?_assertEqual({error, {bad_option, args}}, machine([{args, ["quiet", Word ++ "x"]}])) || Word <- evum_proto:reserved_args()] ++

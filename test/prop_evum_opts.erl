@@ -10,7 +10,8 @@ prop_any_machine_options_are_taken_or_refused() ->
     ?FORALL({Kind, Opts}, {kind(), options(machine_key())}, answered(fun() -> evum_opts:machine(Kind, Opts) end)).
 
 prop_any_program_is_taken_or_refused() ->
-    ?FORALL({Cmd, Opts}, {command(), options(program_key())}, answered(fun() -> evum_opts:program(Cmd, Opts) end)).
+    ?FORALL({Kind, Cmd, Opts}, {oneof([exec, spawn]), command(), options(program_key())},
+        answered(fun() -> evum_opts:program(Kind, Cmd, Opts) end)).
 
 %% evum_vm reads these keys without asking whether they are there.
 prop_what_is_taken_is_complete() ->
@@ -57,7 +58,7 @@ option(Key) -> oneof([Key, {Key, value()}, {any(), any()}, any()]).
 machine_key() ->
     oneof([label, dist, net, mem, kernel, args, cpu, console, owner, life, wait_boot, timeout, on_reboot, verbose]).
 
-program_key() -> oneof([timeout, max_output, env, cd, user]).
+program_key() -> oneof([timeout, max_output, stdin, env, cd, user, pty, max_procs, max_mem]).
 
 %% Terms that are nearly right.
 value() ->

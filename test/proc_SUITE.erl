@@ -1,0 +1,295 @@
+%% SPDX-License-Identifier: Apache-2.0
+%% A program in the guest is an Erlang process: links, monitors, the last word, input that waits
+-module(proc_SUITE).
+
+-export([all/0, suite/0, init_per_suite/1, end_per_suite/1, init_per_testcase/2, end_per_testcase/2]).
+-compile([export_all, nowarn_export_all]).
+
+-import(evum_test_lib, [vm/0, vm/1, stop/1, down/1, expect/2, flush/0, until/1, sentence/1, monitored/2, out/2, parallel/1]).
+
+suite() -> [{timetrap, {seconds, 60}}].
+
+init_per_suite(Config) -> evum_test_lib:init_suite(Config).
+end_per_suite(Config) -> evum_test_lib:end_suite(Config).
+init_per_testcase(Case, Config) -> evum_test_lib:begin_case(Case, Config).
+end_per_testcase(Case, Config) -> evum_test_lib:end_case(Case, Config).
+
+all() ->
+    [
+        two_hundred_at_once_end_rightly, what_cannot_start_is_only_an_error, a_link_is_one,
+        a_link_of_a_program_that_ended_well_hurts_nobody, the_owner_hears_every_end, a_killed_process_says_nothing,
+        the_machines_end_is_everybodys, an_agents_end_is_everybodys, a_reboot_is_everybodys, kill_all_is_survived,
+        time_is_up, a_killed_program_is_gone_at_once, killed_floods_cost_nothing, writers_wait_in_turn,
+        a_late_writer_knows_what_was_taken, input_is_given_to_exec, options_are_checked
+    ].
+
+with(Fun) ->
+    V = vm(),
+    _ = Fun(V),
+    stop(V).
+
+%% --- spawning ------------------------------------------------------------------
+
+two_hundred_at_once_end_rightly(_) ->
+    with(fun(V) ->
+        One = fun(N) -> fun() ->
+            Text = integer_to_list(N),
+            {ok, P, M} = evum:spawn_monitor(V, "echo " ++ Text ++ "; exit " ++ Text),
+            {all_of(P), monitored(M, P)}
+        end end,
+        [ok = ended_rightly(N, Reason, Ended)
+            || {N, Ended} <- lists:zip(lists:seq(0, 199), parallel([One(N) || N <- lists:seq(0, 199)])),
+               Reason <- [case N of 0 -> normal; _ -> {exit_status, N} end]]
+    end).
+
+ended_rightly(N, Reason, {Messages, Reason}) ->
+    Text = <<(integer_to_binary(N))/binary, "\n">>,
+    [{stdout, Text}, {exit, N}] = Messages,
+    ok.
+
+%% Everything up to the end.
+all_of(P) ->
+    receive
+        {evum, P, {exit, _} = Exit} -> [Exit];
+        {evum, P, Message} -> [Message | all_of(P)]
+    after 20000 -> error({no_end, process_info(self(), messages)})
+    end.
+
+what_cannot_start_is_only_an_error(_) ->
+    with(fun(V) ->
+        process_flag(trap_exit, true),
+        [{Spawn, {error, Reason}} = {Spawn, evum:Spawn(V, Cmd, Opts)}
+            || Spawn <- [spawn, spawn_link, spawn_monitor],
+               {Cmd, Opts, Reason} <- [{["/nosuch"], [], enoent}, {["/etc"], [], eacces}, {["/etc/passwd"], [], eacces},
+                                       {"true", [{cd, "/nosuch"}], enoent}]],
+        [{error, noproc} = evum:Spawn(nosuch, "true") || Spawn <- [spawn, spawn_link, spawn_monitor]],
+        %% what was started ends, and only that is told
+        {ok, P} = evum:spawn_link(V, "true"),
+        receive {'EXIT', P, normal} -> ok end,
+        [{evum, P, {exit, 0}}] = flush()
+    end).
+
+a_link_is_one(_) ->
+    with(fun(V) ->
+        {Pid, Monitor} = spawn_monitor(fun() ->
+            {ok, _} = evum:spawn_link(V, "exit 3"),
+            receive after infinity -> ok end
+        end),
+        {exit_status, 3} = monitored(Monitor, Pid),
+        %% and the other way
+        {Owner, Down} = spawn_monitor(fun() ->
+            {ok, P} = evum:spawn_link(V, ["sleep", "1000"]),
+            exit({started, P})
+        end),
+        {started, P} = monitored(Down, Owner),
+        until(fun() -> not is_process_alive(P) end),
+        until(fun() -> gone(V, "sleep") end)
+    end).
+
+gone(V, Name) ->
+    {ok, #{status := Status}} = evum:exec(V, ["pidof", Name]),
+    Status =:= 1.
+
+a_link_of_a_program_that_ended_well_hurts_nobody(_) ->
+    with(fun(V) ->
+        {ok, P} = evum:spawn_link(V, "echo x"),
+        [{stdout, <<"x\n">>}, {exit, 0}] = all_of(P)
+    end).
+
+%% --- the end -------------------------------------------------------------------
+
+the_owner_hears_every_end(_) ->
+    with(fun(V) ->
+        [begin
+             {ok, P, M} = evum:spawn_monitor(V, "exec 2>/dev/null; trap 'exit 5' TERM; echo on; while :; do sleep 0.02; done"),
+             expect(P, {stdout, <<"on\n">>}),
+             _ = Do(P),
+             {What, [{exit, Ending}]} = {What, all_of(P)},
+             {What, Reason} = {What, monitored(M, P)}
+         end || {What, Do, Ending, Reason} <- [
+            {term, fun(P) -> evum:signal(P, term) end, 5, {exit_status, 5}},
+            {kill, fun(P) -> evum:signal(P, 9) end, {signal, kill}, {signal, kill}},
+            {shutdown, fun(P) -> exit(P, shutdown) end, 5, shutdown},
+            {shutdown2, fun(P) -> exit(P, {shutdown, x}) end, 5, {shutdown, x}},
+            {other, fun(P) -> exit(P, foo) end, {signal, kill}, foo}
+        ]],
+        %% who ignores TERM is killed after two seconds
+        {ok, Q, N} = evum:spawn_monitor(V, "trap '' TERM; echo on; while :; do sleep 0.02; done"),
+        expect(Q, {stdout, <<"on\n">>}),
+        exit(Q, shutdown),
+        [{exit, {signal, kill}}] = all_of(Q),
+        shutdown = monitored(N, Q),
+        until(fun() -> gone(V, "sleep") end)
+    end).
+
+a_killed_process_says_nothing(_) ->
+    with(fun(V) ->
+        {ok, P, M} = evum:spawn_monitor(V, ["sleep", "1000"]),
+        exit(P, kill),
+        killed = monitored(M, P),
+        until(fun() -> gone(V, "sleep") end),
+        [] = flush(),
+        {error, noproc} = evum:write(P, "x"),
+        {error, noproc} = evum:write(P, "x", 1000),
+        ok = evum:signal(P, term)
+    end).
+
+the_machines_end_is_everybodys(_) ->
+    [begin
+         V = vm(),
+         Running = [evum:spawn_monitor(V, "echo on; exec sleep 1000") || _ <- lists:seq(1, 20)],
+         [expect(P, {stdout, <<"on\n">>}) || {ok, P, _} <- Running],
+         ok = evum:How(V),
+         Ending = {vm_down, Reason},
+         [{[{exit, Ending}], Ending} = {all_of(P), monitored(M, P)} || {ok, P, M} <- Running],
+         sentence(Ending)
+     end || {How, Reason} <- [{crash, crashed}, {stop, normal}]].
+
+%% What the guest's root writes on the agent's line is believed: a new agent's
+%% first frame is the end of all programs, whoever wrote it.
+an_agents_end_is_everybodys(_) ->
+    with(fun(V) ->
+        {ok, P, M} = evum:spawn_monitor(V, "echo on; sleep 1000"),
+        expect(P, {stdout, <<"on\n">>}),
+        Hello = <<"um", 34, 0, 0:32, 9:32/little, 2:32/little, 0:32, "x">>,
+        {ok, _} = evum:exec(V, "cat > /tmp/hello", [{stdin, Hello}]),
+        %% a second agent within half a second is a guest that plays
+        until(fun() -> {error, agent_restarted} =:= evum:exec(V, "cat /tmp/hello > /dev/tty15") end),
+        [{exit, agent_restarted}] = all_of(P),
+        agent_restarted = monitored(M, P),
+        sentence(agent_restarted),
+        {ok, #{stdout := <<"again\n">>}} = evum:exec(V, "echo again")
+    end).
+
+a_reboot_is_everybodys(_) ->
+    V = vm(),
+    {ok, P, M} = evum:spawn_monitor(V, "trap '' TERM; echo on; exec sleep 1000"),
+    expect(P, {stdout, <<"on\n">>}),
+    ok = evum:reboot(V),
+    [{exit, {shutdown, rebooted}}] = all_of(P),
+    {shutdown, rebooted} = monitored(M, P),
+    <<"new">> = out(V, "echo new"),
+    stop(V).
+
+kill_all_is_survived(_) ->
+    with(fun(V) ->
+        {ok, P, M} = evum:spawn_monitor(V, "echo on; sleep 1000"),
+        expect(P, {stdout, <<"on\n">>}),
+        _ = evum:exec(V, "kill -9 -1"),
+        [{exit, {signal, kill}}] = all_of(P),
+        {signal, kill} = monitored(M, P),
+        <<"alive">> = out(V, "echo alive")
+    end).
+
+time_is_up(_) ->
+    with(fun(V) ->
+        {ok, P, M} = evum:spawn_monitor(V, "echo on; exec sleep 1000", [{timeout, 500}]),
+        [{stdout, <<"on\n">>}, {exit, timeout}] = all_of(P),
+        timeout = monitored(M, P),
+        sentence(timeout),
+        until(fun() -> gone(V, "sleep") end),
+        {ok, Q} = evum:spawn(V, "true", [{timeout, 50000}]),
+        [{exit, 0}] = all_of(Q),
+        ok = evum:pause(V),
+        {error, {timeout, start} = Reason} = evum:spawn_monitor(V, "true", [{timeout, 200}]),
+        sentence(Reason),
+        ok = evum:resume(V)
+    end).
+
+a_killed_program_is_gone_at_once(_) ->
+    with(fun(V) ->
+        %% what the guest itself sees, by its own clock
+        Watch = "while pidof cat >/dev/null; do :; done; cut -d' ' -f1 /proc/uptime",
+        {ok, P} = evum:spawn_link(V, ["cat"]),
+        {ok, Watcher} = evum:spawn(V, "echo on; " ++ Watch),
+        expect(Watcher, {stdout, <<"on\n">>}),
+        Before = binary_to_float(out(V, "cut -d' ' -f1 /proc/uptime")),
+        unlink(P),
+        exit(P, kill),
+        receive {evum, Watcher, {stdout, Text}} -> true = binary_to_float(string:trim(Text)) - Before =< 0.1 end
+    end).
+
+%% Of a program that is killed while nobody takes its output nothing is kept anywhere.
+killed_floods_cost_nothing(_) ->
+    with(fun(V) ->
+        Flood = fun() ->
+            {ok, P} = evum:spawn(V, ["cat", "/dev/zero"]),
+            receive {evum, P, {stdout, _}} -> exit(P, kill) end
+        end,
+        %% more than the agent has places for
+        [ok = begin Flood(), _ = flush(), ok end || _ <- lists:seq(1, 530)],
+        until(fun() -> gone(V, "cat") end),
+        0 = maps:get(programs, evum:info(V))
+    end).
+
+%% --- input -----------------------------------------------------------------------
+
+writers_wait_in_turn(_) ->
+    with(fun(V) ->
+        {ok, P} = evum:spawn(V, ["cat"]),
+        Size = 300000,
+        Writers = [spawn_monitor(fun() -> exit(evum:write(P, binary:copy(<<C>>, Size), 20000)) end) || C <- "abc"],
+        Got = receive_bytes(P, 3 * Size, <<>>),
+        [ok = monitored(M, W) || {W, M} <- Writers],
+        %% each one's bytes are together
+        [$a, $b, $c] = lists:sort(runs(Got)),
+        ok = evum:write(P, eof, 1000),
+        {error, closed} = evum:write(P, "x", 1000),
+        expect(P, {exit, 0})
+    end).
+
+receive_bytes(_P, N, Got) when byte_size(Got) =:= N -> Got;
+receive_bytes(P, N, Got) ->
+    receive {evum, P, {stdout, Bytes}} -> receive_bytes(P, N, <<Got/binary, Bytes/binary>>)
+    after 20000 -> error({stuck, byte_size(Got)})
+    end.
+
+runs(<<C, _/binary>> = Bytes) ->
+    case re:run(Bytes, "^" ++ [C] ++ "+", [{capture, first, index}]) of
+        {match, [{0, N}]} -> [C | runs(binary:part(Bytes, N, byte_size(Bytes) - N))]
+    end;
+runs(<<>>) -> [].
+
+a_late_writer_knows_what_was_taken(_) ->
+    with(fun(V) ->
+        {ok, P} = evum:spawn(V, "while [ ! -e /tmp/go ]; do sleep 0.02; done; exec cat"),
+        Bytes = crypto:strong_rand_bytes(3000000),
+        {error, {timeout, N} = Reason} = evum:write(P, Bytes, 300),
+        sentence(Reason),
+        true = N >= 65536,
+        true = N < byte_size(Bytes),
+        {error, {busy, 0}} = evum:write(P, "x"),
+        {error, {timeout, 0}} = evum:write(P, "x", 0),
+        %% a waiting one is answered when the program takes it, and nobody's byte is lost or there twice
+        Second = crypto:strong_rand_bytes(200000),
+        {_, M} = spawn_monitor(fun() -> exit(evum:write(P, Second, 20000)) end),
+        {ok, _} = evum:exec(V, "touch /tmp/go"),
+        Wanted = <<(binary:part(Bytes, 0, N))/binary, Second/binary>>,
+        Wanted = receive_bytes(P, byte_size(Wanted), <<>>),
+        receive {'DOWN', M, process, _, ok} -> ok end,
+        expect(P, stdin_ready),
+        ok = evum:write(P, eof),
+        expect(P, {exit, 0})
+    end).
+
+input_is_given_to_exec(_) ->
+    with(fun(V) ->
+        Bytes = crypto:strong_rand_bytes(1000000),
+        {ok, #{stdout := Bytes}} = evum:exec(V, ["cat"], [{stdin, [Bytes]}]),
+        {ok, #{stdout := <<"2\n">>}} = evum:exec(V, "wc -l", [{stdin, ["a\n", <<"b\n">>]}]),
+        {ok, #{stdout := <<>>}} = evum:exec(V, ["cat"], [{stdin, ""}]),
+        %% who doesn't read it isn't waited for
+        {ok, #{status := 4}} = evum:exec(V, "exit 4", [{stdin, Bytes}])
+    end).
+
+options_are_checked(_) ->
+    with(fun(V) ->
+        [{error, {bad_option, K}} = evum:Spawn(V, "true", [{K, Bad}])
+            || Spawn <- [spawn, spawn_link, spawn_monitor],
+               {K, Bad} <- [{timeout, 0}, {max_output, 5}, {stdin, "x"}, {pty, {0, 0}}, {max_procs, 0}, {max_mem, a}, {builtin, true}]],
+        [sentence({bad_option, K}) || K <- [timeout, stdin, pty, max_procs, max_mem, winsize]],
+        {ok, P} = evum:spawn(V, ["cat"]),
+        {error, {bad_option, timeout}} = evum:write(P, "x", infinity),
+        [{error, {bad_option, winsize}} = evum:winsize(P, Bad) || Bad <- [{0, 1}, {1, 65536}, 24, {a, b}]],
+        exit(P, kill)
+    end).
