@@ -23,8 +23,12 @@
  * ring of AGENT_SPOOL_SLOTS slots of AGENT_SPOOL_SLOT bytes, taken in turn; the
  * line carries only a frame that says which slot and how many bytes
  * (AGENT_STDIN_SPOOLED, AGENT_OUTPUT_SPOOLED), so all frames stay in order.  The
- * reader of a slot grants it again (AGENT_CREDIT, id 0, fd 3 of the one file,
- * fd 4 of the other, in slots).  All slots are free at AGENT_HELLO, which says
+ * reader of a slot grants it again.  Of output the host grants how many slots it
+ * has read (AGENT_CREDIT, id 0, fd 4).  Slots of stdin are numbered: number N is
+ * slot N % AGENT_SPOOL_SLOTS, and the numbers go on when an agent is followed by
+ * another.  The agent grants the number after the last one it has read
+ * (AGENT_CREDIT, id 0, fd 3), so a frame left in the line for an agent that is gone
+ * frees nothing that is in use.  All slots are free at AGENT_HELLO, which says
  * whether the agent has the files; without them everything goes by the line.
  * hostfs caches what it reads: the agent drops its cached pages of a slot before
  * it reads the slot, and writes its own out before it tells of them.  Guest root
@@ -83,7 +87,7 @@ enum agent_type {
 	AGENT_CONTROL,	     /* u8 enum agent_control */
 	AGENT_WINSIZE,	     /* u16 rows, u16 columns of the program's pty; id 0: of the console */
 	AGENT_TYPED,	     /* u32 bytes typed on the console */
-	AGENT_STDIN_SPOOLED, /* u32 slot, u32 bytes */
+	AGENT_STDIN_SPOOLED, /* u32 number of the slot, u32 bytes */
 	/* guest to host */
 	AGENT_STAGE = 32,     /* u8 enum evum_stage: EVUM_STAGE_INIT or EVUM_STAGE_ROOT */
 	AGENT_FAILED,	      /* text: evum-init can't go on; the machine powers off */

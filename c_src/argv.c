@@ -115,7 +115,8 @@ static int add_wiring(struct argv *argv, const struct evum_config *config,
 	return err;
 }
 
-static int add_init(struct argv *argv, const struct evum_config *config)
+static int add_init(struct argv *argv, const struct evum_config *config,
+		    const struct argv_paths *paths)
 {
 	static const char *const roots[] = {
 		[EVUM_ROOT_INITRAMFS] = "initramfs",
@@ -128,7 +129,7 @@ static int add_init(struct argv *argv, const struct evum_config *config)
 	err = err ? err : add(argv, "evum.rw=%d", config->disk_count && config->disks[0].writable);
 	err = err ? err : add(argv, "evum.log=%d", config->copy_log && !config->verbose);
 	err = err ? err : add(argv, "evum.modules=%d", config->modules != NULL);
-	return err;
+	return err ? err : add(argv, "evum.spool=%s", paths->run);
 }
 
 static int add_user(struct argv *argv, const struct evum_config *config)
@@ -146,7 +147,7 @@ int argv_make(const struct evum_config *config, const struct argv_paths *paths, 
 
 	memset(argv, 0, sizeof(*argv));
 	err = add_wiring(argv, config, paths);
-	err = err ? err : add_init(argv, config);
+	err = err ? err : add_init(argv, config, paths);
 	err = err ? err : add_defaults(argv, config, tuned, ARRAY_SIZE(tuned));
 	if (!config->verbose)
 		err = err ? err : add_defaults(argv, config, quiet, ARRAY_SIZE(quiet));

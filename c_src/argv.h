@@ -17,7 +17,7 @@ enum {
 
 /* Paths as the kernel's process sees them. */
 struct argv_paths {
-	const char *run; /* directory of the sockets and of guest memory */
+	const char *run; /* directory of the sockets, the spool and guest memory */
 	const char *initramfs;
 	const char *disks[EVUM_DISKS_MAX];
 };

@@ -121,11 +121,25 @@ static pid_t clone_child(struct jail *jail, int *pidfd)
 	jail_enter_reaped(jail);
 }
 
-/* Receives one report and the pid of its sender.  0, -EPIPE at the end, -ETIMEDOUT. */
-static int receive_report(int control, struct jail_report *report, pid_t *sender)
+/* Takes what came beside a report: the pid of its sender, and descriptors. */
+static void take_beside(struct msghdr *message, pid_t *sender, int spool[2])
+{
+	struct cmsghdr *header;
+
+	for (header = CMSG_FIRSTHDR(message); header; header = CMSG_NXTHDR(message, header)) {
+		if (header->cmsg_type == SCM_CREDENTIALS)
+			memcpy(sender, CMSG_DATA(header), sizeof(*sender));
+		else if (header->cmsg_type == SCM_RIGHTS &&
+			 header->cmsg_len == CMSG_LEN(2 * sizeof(int)))
+			memcpy(spool, CMSG_DATA(header), 2 * sizeof(int));
+	}
+}
+
+/* Receives one report.  0, -EPIPE at the end, -ETIMEDOUT. */
+static int receive_report(int control, struct jail_report *report, pid_t *sender, int spool[2])
 {
 	union {
-		char bytes[CMSG_SPACE(sizeof(struct ucred))];
+		char bytes[CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(2 * sizeof(int))];
 		struct cmsghdr align;
 	} space;
 	struct iovec iov = {.iov_base = report, .iov_len = sizeof(*report)};
@@ -136,24 +150,21 @@ static int receive_report(int control, struct jail_report *report, pid_t *sender
 		.msg_controllen = sizeof(space),
 	};
 	struct pollfd pfd = {.fd = control, .events = POLLIN};
-	struct cmsghdr *header;
 
 	if (RETRY(poll(&pfd, 1, SPAWN_TIMEOUT_MS)) <= 0)
 		return -ETIMEDOUT;
 	if (recvmsg(control, &message, MSG_CMSG_CLOEXEC) != sizeof(*report))
 		return -EPIPE;
-	header = CMSG_FIRSTHDR(&message);
-	if (header && header->cmsg_type == SCM_CREDENTIALS)
-		memcpy(sender, CMSG_DATA(header), sizeof(*sender));
+	take_beside(&message, sender, spool);
 	return 0;
 }
 
 /* Stages by name, so that an error may point to a static string. */
 static const char *stage_name(const char *name)
 {
-	static const char *const stages[] = {"mounts", "sockets",    "drop",	 "access",
-					     "limits", "privileges", "landlock", "seccomp",
-					     "exec",   "reapers"};
+	static const char *const stages[] = {"mounts",	"sockets", "spool",	 "drop",
+					     "access",	"limits",  "privileges", "landlock",
+					     "seccomp", "exec",	   "reapers"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(stages); i++)
 		if (strcmp(stages[i], name) == 0)
@@ -168,7 +179,7 @@ static int await_ready(struct jail_child *child, struct evum_error *error)
 	int err;
 
 	for (;;) {
-		err = receive_report(child->control, &report, &sender);
+		err = receive_report(child->control, &report, &sender, child->spool);
 		if (err)
 			return jail_error(error, "namespaces", -err,
 					  "the first process of the jail gave no answer");
@@ -222,8 +233,12 @@ static int start_child(struct jail *jail, struct jail_child *child, struct evum_
 
 void jail_child_init(struct jail_child *child)
 {
-	*child = (struct jail_child){
-		.pid = -1, .pidfd = -1, .kernel_pidfd = -1, .control = -1, .run = -1};
+	*child = (struct jail_child){.pid = -1,
+				     .pidfd = -1,
+				     .kernel_pidfd = -1,
+				     .control = -1,
+				     .run = -1,
+				     .spool = {-1, -1}};
 }
 
 void jail_kill(struct jail_child *child)
@@ -250,6 +265,8 @@ int jail_wait(struct jail_child *child)
 	fd_close(&child->kernel_pidfd);
 	fd_close(&child->control);
 	fd_close(&child->run);
+	fd_close(&child->spool[0]);
+	fd_close(&child->spool[1]);
 	return status;
 }
 

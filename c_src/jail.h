@@ -66,6 +66,7 @@ extern const char *const jail_link_names[JAIL_LINKS_MAX];
 
 /* What comes out of the jail over the control socket, one report a packet. */
 enum jail_report_kind {
+	JAIL_SPOOL,  /* with two descriptors: rings_make()'s */
 	JAIL_KERNEL, /* sent by the kernel's process before exec: its credentials tell its pid */
 	JAIL_READY,  /* the kernel was executed */
 	JAIL_FAILED, /* stage, err and text say what could not be done */
@@ -87,6 +88,7 @@ struct jail_child {
 	pid_t kernel_pid;
 	int control; /* its end in the parent: closing it empties the jail */
 	int run;     /* O_PATH descriptor of the run directory */
+	int spool[2];
 };
 
 /* Finds every file the machine needs.  0, or -errno with error filled in. */

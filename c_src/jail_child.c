@@ -10,6 +10,7 @@
  *              memory, sockets and run directory, and read-only binds of exactly
  *              the files the kernel needs; nothing of it is on the host's disk
  * sockets      the management console's are bound here: UML answers to the path
+ * spool        the files for bulk are made, and their descriptors sent out
  * drop         root becomes 65534
  * limits       no core, all the descriptors the host allows (hostfs keeps many)
  * privileges   no_new_privs, for good
@@ -44,6 +45,7 @@
 
 #include "jail.h"
 #include "seccomp.h"
+#include "rings.h"
 #include "util.h"
 
 /* Room beside guest memory for sockets and what a guest's root writes through hostfs. */
@@ -215,6 +217,41 @@ static void stage_sockets(struct jail *jail)
 	umask(mask);
 }
 
+/* Sends a report and two descriptors. */
+static void send_descriptors(struct jail *jail, enum jail_report_kind kind, const int fds[2])
+{
+	struct jail_report report = {.kind = kind};
+	union {
+		char bytes[CMSG_SPACE(2 * sizeof(int))];
+		struct cmsghdr header;
+	} space = {.header = {.cmsg_level = SOL_SOCKET,
+			      .cmsg_type = SCM_RIGHTS,
+			      .cmsg_len = CMSG_LEN(2 * sizeof(int))}};
+	struct iovec iov = {.iov_base = &report, .iov_len = sizeof(report)};
+	struct msghdr message = {
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = &space,
+		.msg_controllen = sizeof(space),
+	};
+
+	memcpy(CMSG_DATA(&space.header), fds, 2 * sizeof(int));
+	sendmsg(jail->control, &message, MSG_NOSIGNAL);
+}
+
+/* No process of the machine keeps them: the guest's agent opens the files itself. */
+static void stage_spool(struct jail *jail)
+{
+	int fds[2];
+	int err = rings_make(jail->run, fds);
+
+	if (err)
+		fail(jail, "spool", -err, "the files for bulk can't be made in %s", jail->run);
+	send_descriptors(jail, JAIL_SPOOL, fds);
+	close(fds[0]);
+	close(fds[1]);
+}
+
 /* Gives a file of the run directory, or itself (""), to the user that root becomes. */
 static int give_away(const struct jail *jail, const char *name)
 {
@@ -228,7 +265,9 @@ static void stage_drop(struct jail *jail)
 {
 	if (!jail->drop)
 		return;
-	if (give_away(jail, "/c") < 0 || give_away(jail, "/n") < 0 || give_away(jail, "") < 0)
+	if (give_away(jail, "/c") < 0 || give_away(jail, "/n") < 0 ||
+	    give_away(jail, "/" AGENT_SPOOL_IN) < 0 || give_away(jail, "/" AGENT_SPOOL_OUT) < 0 ||
+	    give_away(jail, "") < 0)
 		fail(jail, "drop", errno, "the run directory can't be given to user 65534");
 	if (syscall(SYS_setgroups, 0, NULL) < 0 ||
 	    syscall(SYS_setresgid, NOBODY, NOBODY, NOBODY) < 0 ||
@@ -391,6 +430,7 @@ _Noreturn void jail_enter_confined(struct jail *jail)
 	wait_for_go(jail);
 	stage_mounts(jail);
 	stage_sockets(jail);
+	stage_spool(jail);
 	stage_drop(jail);
 	stage_access(jail);
 	kernel = fork_kernel(jail);
@@ -414,6 +454,7 @@ _Noreturn void jail_enter_reaped(struct jail *jail)
 	arrange_descriptors(jail);
 	wait_for_go(jail);
 	stage_sockets(jail);
+	stage_spool(jail);
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, link) < 0)
 		fail(jail, "reapers", errno, "no socket");
 	inner = _Fork();

@@ -217,6 +217,7 @@ static struct evum_vm *vm_new(evum_handler *handler, void *ctx)
 	vm->epoll = vm->timer = vm->agent_fd = vm->notify = vm->log_fd = vm->console.fd = -1;
 	jail_child_init(&vm->child);
 	vm->console.typed_window = AGENT_CONSOLE_WINDOW;
+	vm->rings.in = vm->rings.out = -1;
 	vm->console.typed = malloc(EVUM_CONSOLE_QUEUE);
 	if (!vm->console.typed || mconsole_init(&vm->mconsole) < 0 || agent_init(&vm->agent) < 0) {
 		evum_vm_free(vm);
@@ -237,6 +238,8 @@ static int start(struct evum_vm *vm, const struct evum_config *config, struct ev
 	jail_release(&jail);
 	if (err)
 		return err;
+	if (rings_init(&vm->rings, vm->child.spool) < 0)
+		return jail_error(error, "descriptors", ENOMEM, "no memory");
 	vm->mconsole.run = vm->child.run;
 	vm->child.run = -1;
 	vm->console.window = config->console_window;
@@ -401,5 +404,6 @@ void evum_vm_free(struct evum_vm *vm)
 	free(vm->console.typed);
 	mconsole_free(&vm->mconsole);
 	agent_free(&vm->agent);
+	rings_free(&vm->rings);
 	free(vm);
 }

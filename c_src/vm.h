@@ -10,6 +10,7 @@
 #include "evum.h"
 #include "jail.h"
 #include "mconsole.h"
+#include "rings.h"
 
 /* Requests of the library itself; their answers are no events. */
 #define VM_INTERNAL_ID UINT32_MAX
@@ -71,6 +72,7 @@ struct evum_vm {
 	struct vm_console console;
 	struct mconsole mconsole;
 	struct agent agent;
+	struct rings rings;
 	char log[EVUM_LAUNCH_LOG_MAX];
 	size_t log_len;
 

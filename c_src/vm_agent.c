@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the agent says, and the programs it runs for us
+ * What the agent says
  *
  * The agent is the guest's: a frame that doesn't fit what we asked for is
  * counted as garbage and changes nothing.
@@ -61,6 +61,7 @@ static void hello(struct evum_vm *vm, const struct agent_frame *frame)
 	vm_reach(vm, EVUM_STAGE_AGENT);
 	vm->up = true;
 	vm->agent.line_window = AGENT_LINE_WINDOW;
+	rings_reset(&vm->rings, agent_u32(frame, 4) & AGENT_HAS_SPOOL);
 	vm_console_typed_credit(vm, AGENT_CONSOLE_WINDOW, false);
 	if (vm->rung == VM_RUNG_POWEROFF)
 		vm_poweroff(vm);
@@ -119,42 +120,60 @@ static void started(struct evum_vm *vm, const struct agent_frame *frame)
 	vm_emit(vm, &event);
 }
 
-static void output(struct evum_vm *vm, const struct agent_frame *frame)
+/* The program whose stream fd takes len bytes more now, or NULL. */
+static struct agent_program *find_printing(struct evum_vm *vm, const struct agent_frame *frame,
+					   uint32_t len)
 {
 	struct agent_program *program = agent_find(&vm->agent, frame->header.id);
 	int fd = frame->header.fd;
-	struct evum_event event = {
-		.type = EVUM_OUTPUT,
-		.id = frame->header.id,
-		.fd = fd,
-		.data = frame->payload,
-		.len = frame->header.len,
-	};
 
 	if (!program || program->state != AGENT_RUNNING || (fd != 1 && fd != 2) ||
-	    event.len > program->window[fd]) {
-		garbage(vm, frame);
-		return;
-	}
-	program->window[fd] -= (uint32_t)event.len;
+	    len > program->window[fd])
+		return NULL;
+	return program;
+}
+
+static void emit_output(struct evum_vm *vm, struct agent_program *program, int fd,
+			const uint8_t *bytes, uint32_t len)
+{
+	struct evum_event event = {
+		.type = EVUM_OUTPUT, .id = program->id, .fd = fd, .data = bytes, .len = len};
+
+	program->window[fd] -= len;
 	vm_emit(vm, &event);
 }
 
-/* May a program's stdin have a window that large?  Few at a time have more than the first one. */
-static bool stdin_window_allowed(const struct agent *agent, const struct agent_program *program,
-				 size_t window)
+static void output(struct evum_vm *vm, const struct agent_frame *frame)
 {
-	unsigned int grown = 0;
+	struct agent_program *program = find_printing(vm, frame, frame->header.len);
 
-	if (window <= AGENT_STDIN_WINDOW)
-		return true;
-	for (size_t i = 0; i < EVUM_PROGRAMS_MAX; i++) {
-		const struct agent_program *other = &agent->programs[i];
+	if (program)
+		emit_output(vm, program, frame->header.fd, frame->payload, frame->header.len);
+	else
+		garbage(vm, frame);
+}
 
-		grown += other != program && other->state != AGENT_FREE && !other->stdin_closed &&
-			 other->window[0] > AGENT_STDIN_WINDOW;
-	}
-	return window <= AGENT_STDIN_WINDOW_MAX && grown < AGENT_STDIN_GROWN;
+/* The slot is granted again, whatever became of it. */
+static void output_spooled(struct evum_vm *vm, const struct agent_frame *frame)
+{
+	uint32_t slot = agent_u32(frame, 0), len = agent_u32(frame, 4);
+	struct agent_program *program = find_printing(vm, frame, len);
+
+	vm->rings.ungranted++;
+	if (program && frame->header.len == 8 && rings_read(&vm->rings, slot, len) == 0)
+		emit_output(vm, program, frame->header.fd, vm->rings.buffer, len);
+	else
+		garbage(vm, frame);
+}
+
+/* One frame for all that one read of the line has brought. */
+static void grant_slots(struct evum_vm *vm)
+{
+	uint32_t slots = vm->rings.ungranted;
+
+	/* Without room it is tried again after the next frames: the guest drains the queue. */
+	if (slots && agent_send(&vm->agent, AGENT_CREDIT, 4, 0, &slots, sizeof(slots)) == 0)
+		vm->rings.ungranted = 0;
 }
 
 static void credit(struct evum_vm *vm, const struct agent_frame *frame)
@@ -168,7 +187,7 @@ static void credit(struct evum_vm *vm, const struct agent_frame *frame)
 	};
 
 	if (!program || program->state != AGENT_RUNNING || frame->header.fd != 0 || bytes == 0 ||
-	    !stdin_window_allowed(&vm->agent, program, (size_t)program->window[0] + bytes)) {
+	    bytes > AGENT_STDIN_WINDOW_MAX - program->window[0]) {
 		garbage(vm, frame);
 		return;
 	}
@@ -185,6 +204,8 @@ static void line_credit(struct evum_vm *vm, const struct agent_frame *frame)
 		vm->agent.line_window += min_size(bytes, AGENT_LINE_WINDOW - vm->agent.line_window);
 	else if (frame->header.fd <= 2)
 		vm_console_typed_credit(vm, bytes, frame->header.fd == 2);
+	else if (frame->header.fd == 3)
+		rings_granted(&vm->rings, (uint32_t)bytes);
 	else
 		garbage(vm, frame);
 }
@@ -220,6 +241,9 @@ void vm_agent_frames(struct evum_vm *vm)
 		case AGENT_OUTPUT:
 			output(vm, &frame);
 			break;
+		case AGENT_OUTPUT_SPOOLED:
+			output_spooled(vm, &frame);
+			break;
 		case AGENT_CREDIT:
 			if (frame.header.id == 0)
 				line_credit(vm, &frame);
@@ -236,94 +260,7 @@ void vm_agent_frames(struct evum_vm *vm)
 			garbage(vm, &frame);
 		}
 	}
-}
-
-/* Sends a frame about a running program. */
-static int send_program(struct evum_vm *vm, enum agent_type type, int fd, uint32_t id,
-			const void *payload, size_t len)
-{
-	int err;
-
-	if (!agent_find(&vm->agent, id))
-		return -ESRCH;
-	err = agent_send(&vm->agent, type, (uint8_t)fd, id, payload, len);
-	vm_agent_flush(vm);
-	return err;
-}
-
-int evum_program_start(struct evum_vm *vm, uint32_t id, const struct evum_program *program)
-{
-	int err;
-
-	if (!vm->up || vm->down)
-		return -ENOTCONN;
-	err = agent_run(&vm->agent, id, program);
-	vm_agent_flush(vm);
-	return err;
-}
-
-int evum_program_write(struct evum_vm *vm, uint32_t id, const void *bytes, size_t len)
-{
-	struct agent_program *program = agent_find(&vm->agent, id);
-	const uint8_t *rest = bytes;
-	int err = 0;
-
-	if (!program)
-		return -ESRCH;
-	if (program->stdin_closed)
-		return -EPIPE;
-	if (len > program->window[0])
-		return -EAGAIN;
-	/* All or nothing: half a write that the caller repeats would come twice. */
-	if (agent_out_room(&vm->agent, AGENT_STDIN) < agent_frames_size(len))
-		return -EAGAIN;
-	program->stdin_closed = len == 0;
-	program->window[0] -= (uint32_t)len;
-	do {
-		size_t piece = min_size(len, AGENT_PAYLOAD_MAX);
-
-		err = agent_send(&vm->agent, AGENT_STDIN, 0, id, rest, piece);
-		rest += piece;
-		len -= piece;
-	} while (len > 0 && !err);
-	vm_agent_flush(vm);
-	return err;
-}
-
-int evum_program_credit(struct evum_vm *vm, uint32_t id, int fd, uint32_t bytes)
-{
-	struct agent_program *program = agent_find(&vm->agent, id);
-	int err;
-
-	if (!program)
-		return -ESRCH;
-	if ((fd != 1 && fd != 2) || bytes > UINT32_MAX - program->window[fd])
-		return -EINVAL;
-	err = send_program(vm, AGENT_CREDIT, fd, id, &bytes, sizeof(bytes));
-	if (!err)
-		program->window[fd] += bytes;
-	return err;
-}
-
-int evum_program_signal(struct evum_vm *vm, uint32_t id, int signal)
-{
-	int32_t number = signal;
-
-	if (signal < 1 || signal > 64)
-		return -EINVAL;
-	return send_program(vm, AGENT_SIGNAL, 0, id, &number, sizeof(number));
-}
-
-int evum_program_winsize(struct evum_vm *vm, uint32_t id, unsigned int rows, unsigned int cols)
-{
-	const struct agent_program *program = agent_find(&vm->agent, id);
-	const uint16_t size[2] = {(uint16_t)rows, (uint16_t)cols};
-
-	if (rows < 1 || rows > UINT16_MAX || cols < 1 || cols > UINT16_MAX)
-		return -ERANGE;
-	if (program && !program->pty)
-		return -ENOTTY;
-	return send_program(vm, AGENT_WINSIZE, 0, id, size, sizeof(size));
+	grant_slots(vm);
 }
 
 int evum_drop_caches(struct evum_vm *vm)

@@ -8,7 +8,8 @@ endfunction()
 
 evum_sources(LIBEVUM_SOURCES c_src
   agent argv config jail jail_child jail_plan kernel_elf landlock mconsole
-  probe reaper rundir seccomp vm vm_agent vm_console vm_mconsole vm_stop)
+  probe reaper rings rundir seccomp vm vm_agent vm_console vm_mconsole
+  vm_program vm_stop)
 
 set(PORT_MAIN ${PROJECT_SOURCE_DIR}/c_src/port/main.c)
 evum_sources(PORT_SOURCES c_src/port

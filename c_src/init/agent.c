@@ -101,9 +101,13 @@ static void stdin_handler(struct agent *agent, const struct frame *frame)
 /* The slot is free again, whatever became of it. */
 static void spooled_handler(struct agent *agent, const struct frame *frame)
 {
-	agent->spool.taken++;
-	if (frame->len != 8 ||
-	    !proc_input_spooled(&agent->procs, frame->id, frame_u32(frame->payload),
+	uint32_t number;
+
+	if (frame->len != 8)
+		return;
+	number = frame_u32(frame->payload);
+	agent->spool.read = number + 1;
+	if (!proc_input_spooled(&agent->procs, frame->id, number % AGENT_SPOOL_SLOTS,
 				frame_u32(frame->payload + 4)))
 		agent->in.garbage += FRAME_HEADER + frame->len;
 }
@@ -255,8 +259,8 @@ static void grant_lines(struct agent *agent)
 		return;
 	if (agent->taken > 0)
 		send_credit(agent, 0, &agent->taken);
-	if (agent->spool.taken > 0)
-		send_credit(agent, CREDIT_SPOOL_IN, &agent->spool.taken);
+	if (agent->spool.read > 0)
+		send_credit(agent, CREDIT_SPOOL_IN, &agent->spool.read);
 	if (agent->typed == 0)
 		return;
 	if (ioctl(agent->console, TIOCINQ, &waiting) < 0)

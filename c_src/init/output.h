@@ -16,6 +16,7 @@ struct output {
 	bool ready;
 	bool hung_up;
 	bool starved;	/* it waits for a slot of the spool's */
+	bool widened;	/* its pipe was made larger */
 	uint8_t number; /* 1 or 2 */
 	uint32_t window;
 	uint32_t owed; /* bytes in the pipe when the program ended: these are its own */

@@ -16,9 +16,9 @@
 struct spool {
 	int in; /* -1: none */
 	int out;
-	uint32_t slot;			 /* of out: the next to be filled */
-	uint32_t free;			 /* of out: slots that the host has granted */
-	uint32_t taken;			 /* of in: slots read and not yet granted again */
+	uint32_t slot; /* of out: the next to be filled */
+	uint32_t free; /* of out: slots that the host has granted */
+	uint32_t read; /* of in: the number after the last slot read, until it is granted */
 	uint8_t bytes[AGENT_SPOOL_SLOT]; /* on their way to out */
 };
 
