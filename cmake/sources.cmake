@@ -22,4 +22,4 @@ evum_sources(ATTACH_SOURCES c_src/attach
 set(INIT_MAIN ${PROJECT_SOURCE_DIR}/c_src/init/init.c)
 evum_sources(INIT_SOURCES c_src/init
   agent boot builtin cmdline frame guardian held inner input klog line mount
-  oom outq output proc run spawn spool user)
+  oom outq output proc pty run spawn spool streams user)

@@ -38,6 +38,7 @@
 #include "oom.h"
 #include "outq.h"
 #include "proc.h"
+#include "pty.h"
 #include "run.h"
 #include "spawn.h"
 #include "spool.h"
@@ -172,17 +173,19 @@ static void open_console(struct agent *agent)
 
 static void winsize_handler(struct agent *agent, const struct frame *frame)
 {
-	struct winsize size = {0};
+	uint16_t rows, columns;
 
 	if (frame->len != 4)
 		return;
-	size.ws_row = frame_u16(frame->payload);
-	size.ws_col = frame_u16(frame->payload + 2);
-	if (ioctl(agent->console, TIOCSWINSZ, &size) == 0)
-		return;
-	/* A getty may have hung it up. */
-	open_console(agent);
-	(void)ioctl(agent->console, TIOCSWINSZ, &size);
+	rows = frame_u16(frame->payload);
+	columns = frame_u16(frame->payload + 2);
+	if (frame->id != 0) {
+		proc_winsize(&agent->procs, frame->id, rows, columns);
+	} else if (pty_set_size(agent->console, rows, columns) < 0) {
+		/* A getty may have hung it up. */
+		open_console(agent);
+		(void)pty_set_size(agent->console, rows, columns);
+	}
 }
 
 static void typed_handler(struct agent *agent, const struct frame *frame)
@@ -472,8 +475,8 @@ _Noreturn void agent_main(const struct boot *boot, bool first)
 	agent->boot = boot;
 	agent->in_ready = agent->signals_ready = agent->out.ready = true;
 	agent->now = boot_now_ms();
-	agent->host =
-		(struct spawn_host){.mnt_ns = boot->mnt_ns, .proc = boot->proc, .path = boot->path};
+	agent->host = (struct spawn_host){
+		.mnt_ns = boot->mnt_ns, .proc = boot->proc, .init = boot->init, .path = boot->path};
 	raise_limit(agent);
 	/* For children only: the agent itself stays outside. */
 	if (!open_all(agent) || setns(boot->pid_ns, CLONE_NEWPID) < 0)

@@ -14,12 +14,14 @@
 
 struct input {
 	int fd; /* -1 once closed */
+	bool pty;
 	bool ready;
-	bool eof;	/* to be closed after what is held */
-	bool spooled;	/* bulk came */
-	bool grown;	/* the window is AGENT_STDIN_WINDOW_MAX */
-	uint32_t taken; /* bytes not yet granted again */
-	uint32_t drunk; /* bytes that the program took since it began, up to the first window */
+	bool eof;	 /* to be closed after what is held */
+	bool unfinished; /* the last line that the pty got */
+	bool spooled;	 /* bulk came */
+	bool grown;	 /* the window is AGENT_STDIN_WINDOW_MAX */
+	uint32_t taken;	 /* bytes not yet granted again */
+	uint32_t drunk;	 /* bytes that the program took since it began, up to the first window */
 	struct held held;
 };
 

@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -25,17 +26,21 @@ static uint32_t smaller(uint32_t a, uint32_t b)
 	return a < b ? a : b;
 }
 
-/* Bytes that wait in the pipe. */
+/* Bytes that wait in the pipe.  Those of a pty may be still on their way; poll(2) waits for them. */
 static uint32_t waiting(const struct output *output)
 {
+	struct pollfd pty = {.fd = output->fd, .events = POLLIN};
 	int held = 0;
 
+	if (output->pty)
+		(void)poll(&pty, 1, 0);
 	return ioctl(output->fd, FIONREAD, &held) == 0 ? (uint32_t)held : 0;
 }
 
 void output_end(struct output *output, uint32_t id, struct outq *out)
 {
-	close(output->fd);
+	if (output->fd >= 0)
+		close(output->fd);
 	output->fd = -1;
 	outq_frame(out, AGENT_OUTPUT, output->number, id, "", 0);
 }
@@ -84,13 +89,14 @@ static void send_bulk(const struct output *output, uint32_t id, struct outq *out
 static enum output_result note_read(struct output *output, uint32_t id, struct outq *out,
 				    ssize_t got, uint32_t room)
 {
+	/* EIO is the end of a pty whose other side nobody has. */
+	if (got == 0 || (got < 0 && errno == EIO)) {
+		output_end(output, id, out);
+		return OUTPUT_NOTHING;
+	}
 	if (got < 0) {
 		output->ready = errno == EINTR;
 		return output->ready ? OUTPUT_MORE : OUTPUT_NOTHING;
-	}
-	if (got == 0) {
-		output_end(output, id, out);
-		return OUTPUT_NOTHING;
 	}
 	if ((uint32_t)got >= PIPE_BYTES && !output->widened) {
 		(void)fcntl(output->fd, F_SETPIPE_SZ, 2 * AGENT_SPOOL_SLOT);
@@ -98,8 +104,11 @@ static enum output_result note_read(struct output *output, uint32_t id, struct o
 	}
 	output->window -= (uint32_t)got;
 	output->owed -= smaller((uint32_t)got, output->owed);
-	/* Less than was asked for: the pipe is empty, and the next byte is a new event. */
-	if ((uint32_t)got < room && !output->hung_up)
+	/*
+	 * Less than was asked for: the pipe is empty, and the next byte is a new event.
+	 * A pty gives a page at most.
+	 */
+	if ((uint32_t)got < room && !output->hung_up && !output->pty)
 		output->ready = false;
 	return output->ready && output->window > 0 ? OUTPUT_MORE : OUTPUT_SENT;
 }

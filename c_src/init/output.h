@@ -13,6 +13,7 @@
 
 struct output {
 	int fd; /* -1 after its end was sent */
+	bool pty;
 	bool ready;
 	bool hung_up;
 	bool starved;	/* it waits for a slot of the spool's */

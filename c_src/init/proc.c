@@ -19,13 +19,14 @@
 #include "proc.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "evum.h"
+#include "pty.h"
+#include "streams.h"
 
 #define QUIET_MS 100
 #define LINGER_MS 1000
@@ -92,30 +93,6 @@ void proc_refuse(struct outq *out, uint32_t id, int error)
 	send_exit(out, id, EVUM_NOT_STARTED, error);
 }
 
-/* Three pipes; ours are the other ends of theirs.  0, or -errno with all closed. */
-static int make_pipes(int ours[3], int theirs[3])
-{
-	int pair[2], fd;
-
-	for (fd = 0; fd < 3; fd++)
-		ours[fd] = theirs[fd] = -1;
-	for (fd = 0; fd < 3; fd++) {
-		if (pipe2(pair, O_CLOEXEC) < 0)
-			break;
-		ours[fd] = pair[fd == 0 ? 1 : 0];
-		theirs[fd] = pair[fd == 0 ? 0 : 1];
-		if (fcntl(ours[fd], F_SETFL, O_NONBLOCK) < 0)
-			break;
-	}
-	if (fd == 3)
-		return 0;
-	for (fd = 0; fd < 3; fd++) {
-		close_fd(&ours[fd]);
-		close_fd(&theirs[fd]);
-	}
-	return -EMFILE;
-}
-
 static void watch(const struct procs *procs, unsigned int slot, unsigned int stream, int fd)
 {
 	struct epoll_event event = {
@@ -131,44 +108,59 @@ static void adopt(struct procs *procs, struct proc *proc, uint32_t id, pid_t pid
 {
 	unsigned int slot = (unsigned int)(proc - procs->slot), i;
 
-	*proc = (struct proc){.used = true, .builtin = spec->builtin, .id = id, .pid = pid};
-	proc->in = (struct input){.fd = fds[0], .ready = true};
+	*proc = (struct proc){
+		.used = true, .builtin = spec->builtin, .pty = spec->pty, .id = id, .pid = pid};
+	proc->in = (struct input){.fd = fds[0], .ready = true, .pty = spec->pty};
 	for (i = 0; i < 2; i++)
-		proc->out[i] = (struct output){
-			.fd = fds[i + 1], .number = (uint8_t)(i + 1), .window = spec->window};
+		proc->out[i] = (struct output){.fd = fds[i + 1],
+					       .pty = spec->pty,
+					       .number = (uint8_t)(i + 1),
+					       .window = spec->window};
 	for (i = 0; i < 3; i++)
-		watch(procs, slot, i, fds[i]);
+		if (fds[i] >= 0)
+			watch(procs, slot, i, fds[i]);
 	if (slot >= procs->high)
 		procs->high = slot + 1;
+}
+
+/* Starts spec on streams, whose other ends are closed here.  0 or -errno. */
+static int start(const struct spawn_host *host, struct run_spec *spec, struct streams *streams,
+		 struct spawned *spawned)
+{
+	const int *theirs = streams->theirs;
+	const int stdio[3] = {theirs[0], spec->pty ? theirs[0] : theirs[1],
+			      spec->pty ? theirs[0] : theirs[2]};
+	int result = spawn_program(host, spec, stdio, spawned);
+
+	streams_close_theirs(streams);
+	if (result < 0)
+		streams_close_ours(streams);
+	return result;
 }
 
 void proc_run(struct procs *procs, const struct spawn_host *host, struct run_spec *spec,
 	      uint32_t id, struct outq *out)
 {
 	struct proc *proc = free_slot(procs);
-	int ours[3], theirs[3], result, fd;
-	struct spawned spawned;
+	struct streams streams;
+	struct spawned spawned = {0};
 	uint8_t pid[4];
+	int result;
 
 	if (find(procs, id) != NULL)
 		return;
-	result = proc == NULL ? -EAGAIN : make_pipes(ours, theirs);
+	result = proc == NULL ? -EAGAIN : streams_open(&streams, host, spec);
+	if (result == 0)
+		result = start(host, spec, &streams, &spawned);
 	if (result < 0) {
 		proc_refuse(out, id, -result);
 		return;
 	}
-	result = spawn_program(host, spec, theirs, &spawned);
-	for (fd = 0; fd < 3; fd++)
-		close_fd(&theirs[fd]);
-	if (result < 0) {
-		for (fd = 0; fd < 3; fd++)
-			close_fd(&ours[fd]);
-		proc_refuse(out, id, -result);
-		return;
-	}
-	adopt(procs, proc, id, spawned.pid, spec, ours);
+	adopt(procs, proc, id, spawned.pid, spec, streams.ours);
 	frame_put_u32(pid, (uint32_t)spawned.guest_pid);
 	outq_frame(out, AGENT_STARTED, 0, id, pid, sizeof(pid));
+	if (spec->pty)
+		output_end(&proc->out[1], id, out);
 }
 
 void proc_input(struct procs *procs, uint32_t id, const uint8_t *bytes, uint32_t len)
@@ -204,6 +196,14 @@ void proc_signal(struct procs *procs, uint32_t id, int signal)
 	if (proc->builtin && signal == SIGKILL)
 		signal = SIGTERM;
 	(void)kill(-proc->pid, signal);
+}
+
+void proc_winsize(struct procs *procs, uint32_t id, uint16_t rows, uint16_t columns)
+{
+	struct proc *proc = find(procs, id);
+
+	if (proc != NULL && proc->pty && proc->out[0].fd >= 0)
+		(void)pty_set_size(proc->out[0].fd, rows, columns);
 }
 
 void proc_event(struct procs *procs, uint64_t word, uint32_t events)

@@ -26,6 +26,7 @@ struct proc {
 	bool used;
 	bool ended;
 	bool builtin;
+	bool pty;    /* in and out[0] are its master, and there is no out[1] */
 	bool untold; /* its end is the machine's, which is told for all */
 	int status;  /* of waitpid(2) */
 	uint32_t id;
@@ -61,6 +62,7 @@ void proc_input(struct procs *procs, uint32_t id, const uint8_t *bytes, uint32_t
 bool proc_input_spooled(struct procs *procs, uint32_t id, uint32_t slot, uint32_t len);
 void proc_credit(struct procs *procs, uint32_t id, uint8_t fd, uint32_t bytes);
 void proc_signal(struct procs *procs, uint32_t id, int signal);
+void proc_winsize(struct procs *procs, uint32_t id, uint16_t rows, uint16_t columns);
 
 /* Something happened to a stream; word is what epoll gave. */
 void proc_event(struct procs *procs, uint64_t word, uint32_t events);

@@ -32,6 +32,7 @@
 
 #include "builtin.h"
 #include "oom.h"
+#include "pty.h"
 #include "user.h"
 
 #define PROGRAM_PATH_MAX 4096
@@ -71,7 +72,7 @@ static int set_user(struct run_spec *spec)
 	if (spec->user == NULL) {
 		run_default(spec, "HOME", "/root");
 		run_default(spec, "USER", "root");
-		return 0;
+		return spec->pty ? pty_own(0) : 0;
 	}
 	if (user_find("/etc/passwd", "/etc/group", spec->user, &user) < 0)
 		return -ESRCH;
@@ -80,6 +81,8 @@ static int set_user(struct run_spec *spec)
 	run_default(spec, "LOGNAME", user.name[0] != '\0' ? user.name : spec->user);
 	if (user.shell[0] != '\0')
 		run_default(spec, "SHELL", user.shell);
+	if (spec->pty && pty_own(user.uid) < 0)
+		return -EIO;
 	return become(&user);
 }
 
@@ -92,6 +95,8 @@ static int settle(const struct spawn_host *host, struct run_spec *spec, const in
 	for (fd = 0; fd < 3; fd++)
 		if (dup2(stdio[fd], fd) < 0)
 			return -errno;
+	if (spec->pty && (result = pty_take()) < 0)
+		return result;
 	oom_score(host->proc, OOM_NORMAL);
 	(void)setrlimit(RLIMIT_NOFILE, &host->files);
 	if (setns(host->mnt_ns, CLONE_NEWNS) < 0)

@@ -13,7 +13,8 @@
 /* What every program gets.  The agent must have joined the pid namespace for its children. */
 struct spawn_host {
 	int mnt_ns;
-	int proc; /* a /proc that shows the child as "self" */
+	int proc;   /* a /proc that shows the child as "self" */
+	pid_t init; /* of the machine's, in that /proc */
 	const char *path;
 	struct rlimit files;
 };
@@ -24,7 +25,8 @@ struct spawned {
 };
 
 /*
- * Starts spec with stdio as its descriptors 0 to 2, in a session of its own.
+ * Starts spec with stdio as its descriptors 0 to 2, in a session of its own, whose
+ * terminal they are where spec asks for one.
  * Returns once the program was executed: 0, or -errno of what failed: ESRCH
  * for an unknown user.  A built-in command ends with what failed as its status.  spec's environment is filled up on the way.
  */
