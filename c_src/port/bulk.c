@@ -6,21 +6,22 @@
  * libevum has no room for is held, in order, and offered again after each
  * dispatch, which is when the guest can have read something.  The console's
  * window bounds what is held for it: credit goes back when libevum took the
- * bytes.  A program's stdin is credited by the guest, so what is held for
- * programs is only what came while many of them fill the agent's line; a peer
- * that sends beyond its credit ends up at PORT_STDIN_HELD_MAX.
+ * bytes.  A program's stdin is credited by the guest: what is held for it
+ * (backlog.c) is what came while many of them fill the agent's line, or while
+ * the machine is paused, and never more than its window.
  *
  * Bytes for a machine that isn't there, or for a program that has just ended,
  * are dropped: they crossed its end on the way.
  */
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include "agent_proto.h"
 #include "port.h"
 #include "util.h"
 
 _Static_assert(EVUM_STDIN_WINDOW == AGENT_STDIN_WINDOW, "the guest's window is Erlang's");
+_Static_assert(BACKLOG_MAX == AGENT_STDIN_WINDOW_MAX, "a window is the most that is held");
+_Static_assert(EVUM_BULK_MAX == AGENT_SPOOL_SLOT, "a frame's bytes are a slot's");
 
 #define STREAM_HEAD 6u
 #define CREDIT_FRAME 10u
@@ -70,39 +71,6 @@ int bulk_tell_taken(struct port *port)
 	return wire_send_credit(&port->wire, 0, 0, taken);
 }
 
-static int stdin_hold(struct bulk *bulk, uint32_t id, const uint8_t *bytes, size_t len)
-{
-	struct held_stdin *held;
-
-	/* An end of file has no bytes, but memory of its own. */
-	if (bulk->stdin_bytes + sizeof(*held) + len > PORT_STDIN_HELD_MAX)
-		return -EPROTO;
-	held = malloc(sizeof(*held) + len);
-	if (!held)
-		return -ENOMEM;
-	*held = (struct held_stdin){.id = id, .len = len};
-	if (len)
-		memcpy(held->bytes, bytes, len);
-	if (bulk->stdin_tail)
-		bulk->stdin_tail->next = held;
-	else
-		bulk->stdin_head = held;
-	bulk->stdin_tail = held;
-	bulk->stdin_bytes += sizeof(*held) + len;
-	return 0;
-}
-
-static void stdin_drop_first(struct bulk *bulk)
-{
-	struct held_stdin *held = bulk->stdin_head;
-
-	bulk->stdin_bytes -= sizeof(*held) + held->len;
-	bulk->stdin_head = held->next;
-	if (!bulk->stdin_head)
-		bulk->stdin_tail = NULL;
-	free(held);
-}
-
 int bulk_stream(struct port *port, const struct wire_frame *frame)
 {
 	const uint8_t *bytes = frame->bytes + STREAM_HEAD;
@@ -116,22 +84,37 @@ int bulk_stream(struct port *port, const struct wire_frame *frame)
 		return -EPROTO;
 	if (!port->vm)
 		return 0;
-	if (!port->bulk.stdin_head && evum_program_write(port->vm, id, bytes, len) != -EAGAIN)
+	/*
+	 * Whoever waits is served first: room comes by a dispatch, and bulk_retry()
+	 * is called after it.  An error but -EAGAIN is a program that has ended.
+	 */
+	if (!backlog_has(&port->bulk.backlog, id) &&
+	    evum_program_write(port->vm, id, bytes, len) != -EAGAIN)
 		return 0;
-	return stdin_hold(&port->bulk, id, bytes, len);
+	return backlog_add(&port->bulk.backlog, id, bytes, len);
 }
 
-/* First come, first served: a program's bytes stay in order. */
+/* In turn, a frame's bytes each: a program's stay in order, and none keeps the others out. */
 int bulk_retry(struct port *port)
 {
-	struct bulk *bulk = &port->bulk;
+	struct backlog *backlog = &port->bulk.backlog;
 
 	console_push(port);
-	while (bulk->stdin_head &&
-	       evum_program_write(port->vm, bulk->stdin_head->id, bulk->stdin_head->bytes,
-				  bulk->stdin_head->len) != -EAGAIN)
-		stdin_drop_first(bulk);
+	while (backlog->head) {
+		const struct waiting *first = backlog->head;
+		const uint8_t *bytes = first->len ? first->bytes + first->first : NULL;
+		size_t len = min_size(first->len, EVUM_BULK_MAX);
+
+		if (evum_program_write(port->vm, first->id, bytes, len) == -EAGAIN)
+			return 0;
+		backlog_took(backlog, len);
+	}
 	return 0;
+}
+
+void bulk_forget(struct port *port, uint32_t id)
+{
+	backlog_forget(&port->bulk.backlog, id);
 }
 
 static int console_credit(struct port *port, uint8_t fd, uint32_t n)
@@ -170,8 +153,7 @@ int bulk_credit(struct port *port, const struct wire_frame *frame)
 
 void bulk_free(struct bulk *bulk)
 {
-	while (bulk->stdin_head)
-		stdin_drop_first(bulk);
+	backlog_free(&bulk->backlog);
 	bulk->console_len = 0;
 	bulk->console_taken = 0;
 }

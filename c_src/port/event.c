@@ -187,6 +187,7 @@ static int send_exit(struct port *port, const struct evum_event *event)
 {
 	struct term_out out;
 
+	bulk_forget(port, event->id);
 	event_begin(&out, PROTO_EVENT_exit, 2);
 	term_put_atom(&out, "id");
 	term_put_integer(&out, event->id);

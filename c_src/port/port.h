@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "backlog.h"
 #include "evum_proto.h"
 #include "wire.h"
 
@@ -14,26 +15,16 @@
 #define PORT_OUT_HIGH 262144u
 /* Answers that wait: a peer that asks on and on and never reads is refused. */
 #define PORT_ANSWERS_MAX (4u << 20)
-/* Bytes for programs' stdin that libevum has no room for yet. */
-#define PORT_STDIN_HELD_MAX (4u << 20)
 
 /* What epoll watches, in epoll_event.data. */
 enum port_source { SOURCE_IN, SOURCE_OUT, SOURCE_VM };
 
 /* What the BEAM sent faster than the guest reads (bulk.c). */
-struct held_stdin {
-	struct held_stdin *next;
-	uint32_t id;
-	size_t len;
-	uint8_t bytes[];
-};
-
 struct bulk {
 	uint8_t console[EVUM_CONSOLE_IN_WINDOW];
 	size_t console_len;
 	uint32_t console_taken; /* by libevum, and not yet told to the BEAM */
-	struct held_stdin *stdin_head, *stdin_tail;
-	size_t stdin_bytes;
+	struct backlog backlog;
 };
 
 /* Calls that are answered by an event (call.c). */
@@ -70,8 +61,9 @@ int call_abandon(struct port *port); /* answers what is pending: the machine is 
 int bulk_console(struct port *port, const struct wire_frame *frame);
 int bulk_stream(struct port *port, const struct wire_frame *frame);
 int bulk_credit(struct port *port, const struct wire_frame *frame);
-int bulk_retry(struct port *port);	/* after each dispatch: libevum may have room again */
-int bulk_tell_taken(struct port *port); /* queues the console's input credit */
+int bulk_retry(struct port *port); /* after each dispatch: libevum may have room again */
+void bulk_forget(struct port *port, uint32_t id); /* the program has ended */
+int bulk_tell_taken(struct port *port);		  /* queues the console's input credit */
 void bulk_free(struct bulk *bulk);
 
 void event_handler(void *ctx, const struct evum_event *event); /* ctx: struct port */

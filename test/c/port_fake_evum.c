@@ -25,7 +25,7 @@
 #include "util.h"
 
 #define FLOOD_MAX 32768u
-#define PROGRAMS_MAX 8u
+#define PROGRAMS_MAX 200u
 
 struct queue {
 	char bytes[EVUM_CONSOLE_QUEUE];

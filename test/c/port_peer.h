@@ -148,7 +148,7 @@ static inline void peer_credit(struct peer *peer, uint32_t id, uint8_t fd, uint3
 
 static inline void peer_stdin(struct peer *peer, uint32_t id, const void *bytes, size_t len)
 {
-	uint8_t frame[5 + 65536] = {0};
+	uint8_t frame[5 + 131072] = {0};
 
 	put32(frame, id);
 	if (len)

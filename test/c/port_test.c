@@ -1,43 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * evum_port alone, driven on its descriptors, with a fake libevum
- *
- * usage: port_test [PORT]   where PORT is evum_port linked with port_fake_evum.c
  */
-#include "port_peer.h"
-
-#define START_FIELDS "kernel=>\"/k\",initramfs=>\"/i\",hostname=>\"h\",mem=>64,root=>initramfs"
-#define START_LOG "start /k /i /usr/lib/uml/modules h mem=64 root=0"
-#define START_LOG_END " cpu=0:0 verbose=0 log=0 window=0\n"
-
-static void start_and_greet(struct peer *peer)
-{
-	peer_start(peer);
-	peer_expect(peer, "{event,hello,#{...");
-}
-
-/* A machine that is up; more are fields of start's map, each begun by a comma. */
-static void start_machine(struct peer *peer, const char *more)
-{
-	static const char *const stages[] = {"spawn", "kernel", "init", "root", "agent"};
-	char text[64];
-
-	start_and_greet(peer);
-	peer_call(peer, "{call,0,start,[#{" START_FIELDS "%s}]}", more);
-	peer_expect(peer, "{reply,0,ok}");
-	for (size_t i = 0; i < 5; i++) {
-		snprintf(text, sizeof(text), "{event,stage,#{stage=>%s}}", stages[i]);
-		peer_expect(peer, text);
-	}
-	peer_expect(peer, "{event,up,#{release=><<\"6.1.0\">>}}");
-}
-
-static void end_by_eof(struct peer *peer)
-{
-	close(peer->in);
-	peer_expect_exit(peer, 0);
-	unlink(peer->log);
-}
+#include "port_machine.h"
 
 static void hello_is_the_first_frame(void)
 {
@@ -312,148 +277,6 @@ static void calls_reach_the_machine(void)
 			"winsize 24 80\nwinsize 24 29999\ndrop_caches\nstop 1500\nfree\n");
 }
 
-static void programs_run(void)
-{
-	struct peer peer;
-
-	start_machine(&peer, "");
-	peer_call(&peer, "{call,1,run,[7,#{argv=>[\"both\",\"x y\"],env=>[\"A=1\"],cwd=>\"/tmp\","
-			 "user=>\"nobody\",window=>100}]}");
-	peer_expect(&peer, "{reply,1,ok}");
-	peer_expect(&peer, "{event,started,#{id=>7,pid=>100}}");
-	peer_expect_stream(&peer, 7, 1, "out\n");
-	peer_expect_stream(&peer, 7, 2, "err\n");
-	peer_expect_stream(&peer, 7, 1, "");
-	peer_expect_stream(&peer, 7, 2, "");
-	peer_expect(&peer, "{event,exit,#{id=>7,status=>3}}");
-	peer_call(&peer, "{call,2,run,[8,#{argv=>[\"missing\"]}]}");
-	peer_expect(&peer, "{reply,2,ok}");
-	peer_expect(&peer, "{event,exit,#{id=>8,status=>{error,enoent}}}");
-	/* A number that only a hostile guest would send makes no atom. */
-	peer_call(&peer, "{call,3,run,[9,#{argv=>[\"strange\"]}]}");
-	peer_expect(&peer, "{reply,3,ok}");
-	peer_expect(&peer, "{event,exit,#{id=>9,status=>{error,unknown}}}");
-	close(peer.in);
-	peer_expect_exit(&peer, 0);
-	peer_expect_log(&peer, START_LOG START_LOG_END
-			"run 7 both x y env=A=1 cwd=/tmp user=nobody window=100\n"
-			"run 8 missing cwd=- user=- window=65536\n"
-			"run 9 strange cwd=- user=- window=65536\nfree\n");
-}
-
-static void a_program_has_its_pty_and_its_limits(void)
-{
-	struct peer peer;
-
-	start_machine(&peer, "");
-	peer_call(&peer, "{call,1,run,[7,#{argv=>[\"cat\"],pty=>{24,65535},max_procs=>1,"
-			 "max_mem=>4294967295,builtin=>true}]}");
-	peer_expect(&peer, "{reply,1,ok}");
-	peer_expect(&peer, "{event,started,...");
-	peer_call(&peer, "{call,2,program_winsize,[7,65535,1]}");
-	peer_expect(&peer, "{reply,2,ok}");
-	peer_call(&peer, "{call,3,run,[8,#{argv=>[\"both\"],builtin=>false}]}");
-	peer_expect(&peer, "{reply,3,ok}");
-	close(peer.in);
-	peer_expect_exit(&peer, 0);
-	peer_expect_log(
-		&peer, START_LOG START_LOG_END
-		"run 7 cat cwd=- user=- window=65536 pty=24x65535 procs=1 mem=4294967295 builtin\n"
-		"winsize 7 65535 1\nrun 8 both cwd=- user=- window=65536\nfree\n");
-}
-
-static void a_program_prints_within_its_window(void)
-{
-	struct peer peer;
-	size_t bytes = 0;
-
-	start_machine(&peer, "");
-	peer_call(&peer, "{call,1,run,[4294967295,#{argv=>[\"yes\"],window=>1001}]}");
-	peer_expect(&peer, "{reply,1,ok}");
-	peer_expect(&peer, "{event,started,#{id=>4294967295,pid=>100}}");
-	/* Neighbours of one stream come as one frame. */
-	CHECK(peer_recv(&peer) == 4 && peer.len == 6 + 1001);
-	peer_call(&peer, "{call,2,signal,[2,15]}");
-	peer_expect(&peer, "{reply,2,{error,esrch}}");
-	peer_credit(&peer, UINT32_MAX, 1, 200000);
-	while (bytes < 200000) {
-		CHECK(peer_recv(&peer) == 4 && peer.len <= 6 + 65536);
-		bytes += peer.len - 6;
-	}
-	CHECK(bytes == 200000);
-	peer_call(&peer, "{call,3,signal,[4294967295,15]}");
-	peer_expect(&peer, "{reply,3,ok}");
-	peer_expect_stream(&peer, UINT32_MAX, 1, "");
-	peer_expect_stream(&peer, UINT32_MAX, 2, "");
-	peer_expect(&peer, "{event,exit,#{id=>4294967295,status=>{signal,15}}}");
-	/* Crossed the program's end. */
-	peer_credit(&peer, UINT32_MAX, 2, 5);
-	peer_stdin(&peer, UINT32_MAX, "late", 4);
-	peer_call(&peer, "{call,4,drop_caches,[]}");
-	peer_expect(&peer, "{reply,4,ok}");
-	end_by_eof(&peer);
-}
-
-/* n numbered bytes of stream id, echoed by cat. */
-static void expect_numbered(struct peer *peer, uint32_t id, size_t n)
-{
-	size_t seen = 0;
-	size_t credit = 0;
-
-	while (seen < n || credit < n) {
-		if (peer_recv(peer) == 3) {
-			credit += get32(peer->frame + 6);
-			continue;
-		}
-		CHECK(peer->frame[0] == 4 && get32(peer->frame + 1) == id && peer->frame[5] == 1);
-		for (size_t i = 6; i < peer->len; i++, seen++)
-			CHECK(peer->frame[i] == (uint8_t)(seen % 241));
-	}
-	CHECK(seen == n && credit == n);
-}
-
-static void stdin_waits_for_room_in_order(void)
-{
-	enum { BYTES = 65536 };
-	static uint8_t numbered[BYTES];
-	struct peer peer;
-
-	for (size_t i = 0; i < BYTES; i++)
-		numbered[i] = (uint8_t)(i % 241);
-	start_machine(&peer, ",args=>[\"clogged\"]");
-	peer_call(&peer, "{call,1,run,[1,#{argv=>[\"cat\"]}]}");
-	peer_expect(&peer, "{reply,1,ok}");
-	peer_expect(&peer, "{event,started,...");
-	for (size_t i = 0; i < BYTES; i += 4096)
-		peer_stdin(&peer, 1, numbered + i, 4096);
-	peer_call(&peer, "{call,2,mconsole,[\"unclog\"]}");
-	peer_expect(&peer, "{reply,2,{ok,<<\"unclog\">>}}");
-	expect_numbered(&peer, 1, BYTES);
-	peer_stdin(&peer, 1, NULL, 0);
-	peer_expect_stream(&peer, 1, 1, "");
-	peer_expect_stream(&peer, 1, 2, "");
-	peer_expect(&peer, "{event,exit,#{id=>1,status=>0}}");
-	end_by_eof(&peer);
-}
-
-static void stdin_beyond_all_credit_ends_it(void)
-{
-	static uint8_t bytes[65536];
-	struct peer peer;
-
-	start_machine(&peer, ",args=>[\"clogged\"]");
-	/* Nobody's: dropped. */
-	for (int i = 0; i < 128; i++)
-		peer_stdin(&peer, 1, bytes, sizeof(bytes));
-	peer_call(&peer, "{call,1,run,[1,#{argv=>[\"cat\"]}]}");
-	peer_expect(&peer, "{reply,1,ok}");
-	peer_expect(&peer, "{event,started,...");
-	for (int i = 0; i < 64; i++)
-		peer_stdin(&peer, 1, bytes, sizeof(bytes));
-	peer_expect_exit(&peer, 2);
-	unlink(peer.log);
-}
-
 static void mconsole_answers_come_late(void)
 {
 	struct peer peer;
@@ -557,7 +380,7 @@ static void expect_flood(struct peer *peer, size_t *seen, size_t n)
 	size_t end = *seen + n;
 
 	while (*seen < end) {
-		CHECK(peer_recv(peer) == 1 && peer->len <= 1 + 65536);
+		CHECK(peer_recv(peer) == 1 && peer->len <= 1 + 131072);
 		for (size_t i = 1; i < peer->len; i++, ++*seen)
 			CHECK(peer->frame[i] == (uint8_t)(*seen % 251));
 	}
@@ -736,7 +559,7 @@ static void malformed_frames_end_it(void)
 
 static void frames_over_the_limit_end_it(void)
 {
-	static char bytes[65537 + 5];
+	static char bytes[131073 + 5];
 	struct peer peer;
 
 	start_machine(&peer, "");
@@ -872,14 +695,7 @@ static void answers_that_nobody_reads_end_it(void)
 	peer_expect_log(&peer, START_LOG START_LOG_END "free\n");
 }
 
-static const struct {
-	const char *name;
-	void (*run)(void);
-} tests[] = {
-#define TEST(name)          \
-	{                   \
-#name, name \
-	}
+static const struct machine_test tests[] = {
 	TEST(hello_is_the_first_frame),
 	TEST(what_is_inherited_is_reset),
 	TEST(a_call_that_is_none_is_answered),
@@ -888,11 +704,6 @@ static const struct {
 	TEST(start_gives_the_library_every_key),
 	TEST(wrong_arguments_are_answered),
 	TEST(calls_reach_the_machine),
-	TEST(programs_run),
-	TEST(a_program_has_its_pty_and_its_limits),
-	TEST(a_program_prints_within_its_window),
-	TEST(stdin_waits_for_room_in_order),
-	TEST(stdin_beyond_all_credit_ends_it),
 	TEST(mconsole_answers_come_late),
 	TEST(mconsole_answers_of_any_size),
 	TEST(messages_are_dropped_beyond_their_window),
@@ -912,18 +723,5 @@ static const struct {
 
 int main(int argc, char **argv)
 {
-	signal(SIGPIPE, SIG_IGN);
-	/* What ASan keeps of freed memory isn't the port's. */
-	setenv("ASAN_OPTIONS", "quarantine_size_mb=1", 0);
-	peer_program = argc > 1 ? argv[1] : getenv("EVUM_PORT_FAKE");
-	if (!peer_program) {
-		fprintf(stderr, "usage: port_test evum_port_fake\n");
-		return CHECK_SKIP;
-	}
-	for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) {
-		printf("%s\n", tests[i].name);
-		fflush(stdout);
-		tests[i].run();
-	}
-	return 0;
+	return machine_main(argc, argv, tests, sizeof(tests) / sizeof(tests[0]));
 }
