@@ -11,6 +11,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "get.h"
+#include "put.h"
+#include "watch.h"
+
 const volatile uint32_t *builtin_ready;
 
 struct builtin {
@@ -20,16 +24,10 @@ struct builtin {
 	int (*run)(char **args);
 };
 
-static int missing(char **args)
-{
-	(void)args;
-	return ENOSYS;
-}
-
 static const struct builtin builtins[] = {
-	{"put", 3, 3, missing},
-	{"get", 1, 1, missing},
-	{"await", 1, 2, missing},
+	{"put", 3, 3, put_main},
+	{"get", 1, 1, get_main},
+	{"await", 1, 2, watch_main},
 };
 
 /* The agent may have had other plans for these. */
@@ -38,6 +36,7 @@ static void take_signals(void)
 	sigset_t none;
 
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* a limit is an error, as a full disk is */
 	signal(SIGTERM, SIG_DFL);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
