@@ -296,6 +296,26 @@ static int enter_initramfs(void)
 	return 0;
 }
 
+/*
+ * A disk's own init would set the name of the machine that the image was made
+ * from.  What is under an overlay is written over; a disk of one's own keeps
+ * what is on it.
+ */
+static void name_host(const struct boot *boot)
+{
+	const char *name = boot->config.hostname;
+	int fd;
+
+	if (boot->config.root != BOOT_DISK || boot->config.rw)
+		return;
+	/* The image may have anything of that name, and opening it mustn't block. */
+	fd = open("/etc/hostname", O_WRONLY | O_TRUNC | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	dprintf(fd, "%s\n", name);
+	close(fd);
+}
+
 static int enter_other(struct boot *boot)
 {
 	mount_table(ROOT_DIR, api_mounts, COUNT(api_mounts));
@@ -313,6 +333,7 @@ static int enter_other(struct boot *boot)
 		return boot_error(boot, "cannot enter the root: %s", strerror(errno));
 	if (boot->config.root == BOOT_HOST)
 		furnish_host();
+	name_host(boot);
 	return 0;
 }
 
