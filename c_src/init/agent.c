@@ -49,6 +49,7 @@
 #define SHELL_PATIENCE_MS 300
 #define SHELL_LOOK_NS 500000
 #define STOP_PATIENCE_MS 300
+#define POWEROFF_AGAIN_MS 250
 #define CONSOLE_LOOK_MS 5
 #define CONSOLE_LOOK_MAX_MS 200
 
@@ -67,10 +68,12 @@ struct agent {
 	bool in_ready; /* the line may have bytes */
 	bool signals_ready;
 	int64_t stop_at; /* ms; 0: not asked to stop */
-	int64_t now;	 /* ms, read once a wake-up */
-	uint32_t taken;	 /* bytes read from the line and not yet granted again */
-	uint32_t typed;	 /* bytes typed on the console and not yet granted again */
-	int look_ms;	 /* when to look next whether they were read */
+	int64_t ask_at;	 /* ms, when to run poweroff again; 0: not */
+	pid_t poweroff;
+	int64_t now;	/* ms, read once a wake-up */
+	uint32_t taken; /* bytes read from the line and not yet granted again */
+	uint32_t typed; /* bytes typed on the console and not yet granted again */
+	int look_ms;	/* when to look next whether they were read */
 	struct spawn_host host;
 	struct frame_reader in;
 	struct outq out;
@@ -129,17 +132,22 @@ static void signal_handler(struct agent *agent, const struct frame *frame)
 		proc_signal(&agent->procs, frame->id, (int)frame_u32(frame->payload));
 }
 
-/* Runs the machine's own "poweroff", which knows how to talk to its init. */
+/*
+ * Runs the machine's own "poweroff", which knows how to talk to its init, and
+ * runs it again when it failed: an init that is still booting doesn't listen yet.
+ */
 static void ask_own_init(struct agent *agent)
 {
 	struct spawned spawned;
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC), result;
 
+	agent->ask_at = 0;
 	run_simple(&agent->spec, "poweroff");
 	result = spawn_program(&agent->host, &agent->spec, (int[]){null, null, null}, &spawned);
 	close(null);
 	if (result < 0)
 		_exit(AGENT_EXIT_CUT_POWER);
+	agent->poweroff = spawned.pid;
 }
 
 static void drop_caches(const struct agent *agent)
@@ -315,8 +323,11 @@ static void take_signals(struct agent *agent)
 	while (read(agent->signals, &info, sizeof(info)) == (ssize_t)sizeof(info))
 		if (info.ssi_signo == SIGTERM && agent->stop_at == 0)
 			agent->stop_at = agent->now + STOP_PATIENCE_MS;
-	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		if (pid == agent->poweroff && status != 0)
+			agent->ask_at = agent->now + POWEROFF_AGAIN_MS;
 		proc_ended(&agent->procs, pid, status, died_with_init(agent, status), agent->now);
+	}
 }
 
 static void wait_events(struct agent *agent, int timeout)
@@ -348,6 +359,8 @@ static int idle_time(const struct agent *agent)
 		first = procs_deadline(&agent->procs);
 	if (first >= 0 && (due == 0 || first < due))
 		due = first;
+	if (agent->ask_at > 0 && (due == 0 || agent->ask_at < due))
+		due = agent->ask_at;
 	/* Nobody tells when a program has read from its terminal. */
 	if (agent->typed > 0 && (due == 0 || agent->now + agent->look_ms < due))
 		due = agent->now + agent->look_ms;
@@ -377,6 +390,8 @@ static _Noreturn void loop(struct agent *agent)
 			take_signals(agent);
 		if (agent->stop_at == 0)
 			take_input(agent);
+		if (agent->ask_at > 0 && agent->now >= agent->ask_at)
+			ask_own_init(agent);
 		grant_lines(agent);
 		more = procs_pump(&agent->procs, &agent->out, agent->now);
 		if (outq_flush(&agent->out) < 0)
