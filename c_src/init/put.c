@@ -427,7 +427,9 @@ int put_main(char **args)
 		files_read(&put.reader, STDIN_FILENO);
 		result = prepare_to_go();
 	}
-	if (result == 0)
+	if (result == 0) {
 		result = put_stream(&put, args[0]);
+		close(ended_pipe);
+	}
 	return result == 0 ? 0 : path_report(&put.path, result);
 }

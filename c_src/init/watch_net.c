@@ -9,9 +9,9 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <ifaddrs.h>
+#include <linux/if.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
-#include <net/if.h>
 #include <netinet/in.h>
 #include <stdbool.h>
 #include <string.h>
@@ -66,11 +66,17 @@ static bool format_address(const struct sockaddr *address, char text[static INET
 	       inet_ntop(AF_INET6, &in6.sin6_addr, text, INET6_ADDRSTRLEN) != NULL;
 }
 
+/* Of one that just came up the kernel says RUNNING before it has looked for a carrier. */
+static bool is_running(unsigned int flags)
+{
+	return (flags & IFF_RUNNING) != 0 && (flags & IFF_LOWER_UP) != 0;
+}
+
 /* Adds one interface to what is seen; returns whether it is a network. */
 static bool add_interface(struct seen *seen, const struct ifaddrs *all, const struct ifaddrs *link)
 {
 	const bool up = (link->ifa_flags & IFF_UP) != 0;
-	const bool running = (link->ifa_flags & IFF_RUNNING) != 0;
+	const bool running = is_running(link->ifa_flags);
 	char text[INET6_ADDRSTRLEN];
 	bool has_address = false;
 

@@ -6,7 +6,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
-#include <sched.h>
 #include <signal.h>
 #include <sys/inotify.h>
 #include <sys/mount.h>
@@ -15,6 +14,7 @@
 
 #include "builtin_child.h"
 #include "files_stream.h"
+#include "own_namespaces.h"
 #include "files.h"
 #include "temporary.h"
 
@@ -673,28 +673,10 @@ static void put_on_full_disk(void)
 	CHECK(put_text("t", "little", "", "") == 0);
 }
 
-static void write_proc(const char *name, const char *text)
-{
-	int fd = open(name, O_WRONLY | O_CLOEXEC);
-
-	CHECK(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
-	close(fd);
-}
-
-/* Root can mount; others become root of a namespace. */
 static int may_mount(void)
 {
-	char users[32], groups[32];
-
-	snprintf(users, sizeof(users), "0 %u 1", geteuid());
-	snprintf(groups, sizeof(groups), "0 %u 1", getegid());
-	if (unshare(CLONE_NEWNS) < 0) {
-		if (unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0)
-			return 0;
-		write_proc("/proc/self/setgroups", "deny");
-		write_proc("/proc/self/uid_map", users);
-		write_proc("/proc/self/gid_map", groups);
-	}
+	if (!own_namespaces(CLONE_NEWNS))
+		return 0;
 	return mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
 	       mount("tmpfs", home, "tmpfs", 0, "size=128k,mode=777") == 0;
 }
