@@ -34,6 +34,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "limit.h"
 #include "line.h"
 #include "oom.h"
 #include "outq.h"
@@ -78,6 +79,7 @@ struct agent {
 	struct frame_reader in;
 	struct outq out;
 	struct spool spool;
+	struct limits limits;
 	struct run_spec spec;
 	struct procs procs;
 };
@@ -143,7 +145,7 @@ static void ask_own_init(struct agent *agent)
 
 	agent->ask_at = 0;
 	run_simple(&agent->spec, "poweroff");
-	result = spawn_program(&agent->host, &agent->spec, (int[]){null, null, null}, &spawned);
+	result = spawn_program(&agent->host, &agent->spec, (int[]){null, null, null}, -1, &spawned);
 	close(null);
 	if (result < 0)
 		_exit(AGENT_EXIT_CUT_POWER);
@@ -350,21 +352,25 @@ static void wait_events(struct agent *agent, int timeout)
 	}
 }
 
+/* The earlier of two times; negative is never. */
+static int64_t earlier(int64_t a, int64_t b)
+{
+	return b < 0 || (a >= 0 && a < b) ? a : b;
+}
+
 /* How long there is nothing to do but by an event, in ms. */
 static int idle_time(const struct agent *agent)
 {
-	int64_t due = agent->stop_at, first = -1;
+	int64_t due = earlier(agent->stop_at == 0 ? -1 : agent->stop_at, limit_due(&agent->limits));
 
 	if (!outq_full(&agent->out))
-		first = procs_deadline(&agent->procs);
-	if (first >= 0 && (due == 0 || first < due))
-		due = first;
-	if (agent->ask_at > 0 && (due == 0 || agent->ask_at < due))
-		due = agent->ask_at;
+		due = earlier(due, procs_deadline(&agent->procs));
+	if (agent->ask_at > 0)
+		due = earlier(due, agent->ask_at);
 	/* Nobody tells when a program has read from its terminal. */
-	if (agent->typed > 0 && (due == 0 || agent->now + agent->look_ms < due))
-		due = agent->now + agent->look_ms;
-	if (due == 0)
+	if (agent->typed > 0)
+		due = earlier(due, agent->now + agent->look_ms);
+	if (due < 0)
 		return -1;
 	return due > agent->now ? (int)(due - agent->now) : 0;
 }
@@ -394,6 +400,7 @@ static _Noreturn void loop(struct agent *agent)
 			ask_own_init(agent);
 		grant_lines(agent);
 		more = procs_pump(&agent->procs, &agent->out, agent->now);
+		limit_tidy(&agent->limits, agent->now);
 		if (outq_flush(&agent->out) < 0)
 			_exit(1);
 		stop_if_done(agent);
@@ -497,7 +504,10 @@ _Noreturn void agent_main(const struct boot *boot, bool first)
 	if (!open_all(agent) || setns(boot->pid_ns, CLONE_NEWPID) < 0)
 		_exit(1);
 	spool_open(&agent->spool, boot->config.spool);
-	procs_init(&agent->procs, agent->epoll, &agent->spool);
+	limit_init(&agent->limits);
+	if (!first)
+		limit_sweep();
+	procs_init(&agent->procs, agent->epoll, &agent->spool, &agent->limits);
 	if (first && boot->built_in && boot->shell_edits)
 		await_shell(agent);
 	if (!first)

@@ -38,10 +38,11 @@ static void close_fd(int *fd)
 	*fd = -1;
 }
 
-void procs_init(struct procs *procs, int epoll, struct spool *spool)
+void procs_init(struct procs *procs, int epoll, struct spool *spool, struct limits *limits)
 {
 	procs->epoll = epoll;
 	procs->spool = spool;
+	procs->limits = limits;
 	procs->grown = procs->high = procs->next = 0;
 }
 
@@ -103,13 +104,25 @@ static void watch(const struct procs *procs, unsigned int slot, unsigned int str
 	(void)epoll_ctl(procs->epoll, EPOLL_CTL_ADD, fd, &event);
 }
 
-static void adopt(struct procs *procs, struct proc *proc, uint32_t id, pid_t pid,
-		  const struct run_spec *spec, const int fds[3])
+/* What makes a program, until it has its slot. */
+struct birth {
+	struct streams streams;
+	struct spawned spawned;
+	uint32_t group; /* of its limits; 0: none */
+};
+
+static void adopt(struct procs *procs, struct proc *proc, uint32_t id, const struct run_spec *spec,
+		  const struct birth *birth)
 {
 	unsigned int slot = (unsigned int)(proc - procs->slot), i;
+	const int *fds = birth->streams.ours;
 
-	*proc = (struct proc){
-		.used = true, .builtin = spec->builtin, .pty = spec->pty, .id = id, .pid = pid};
+	*proc = (struct proc){.used = true,
+			      .builtin = spec->builtin,
+			      .pty = spec->pty,
+			      .id = id,
+			      .group = birth->group,
+			      .pid = birth->spawned.pid};
 	proc->in = (struct input){.fd = fds[0], .ready = true, .pty = spec->pty};
 	for (i = 0; i < 2; i++)
 		proc->out[i] = (struct output){.fd = fds[i + 1],
@@ -123,18 +136,38 @@ static void adopt(struct procs *procs, struct proc *proc, uint32_t id, pid_t pid
 		procs->high = slot + 1;
 }
 
-/* Starts spec on streams, whose other ends are closed here.  0 or -errno. */
-static int start(const struct spawn_host *host, struct run_spec *spec, struct streams *streams,
-		 struct spawned *spawned)
+/* Starts the program within its limits, with theirs of the streams.  0 or -errno. */
+static int start_limited(struct limits *limits, const struct spawn_host *host,
+			 struct run_spec *spec, struct birth *birth)
 {
-	const int *theirs = streams->theirs;
+	const int *theirs = birth->streams.theirs;
 	const int stdio[3] = {theirs[0], spec->pty ? theirs[0] : theirs[1],
 			      spec->pty ? theirs[0] : theirs[2]};
-	int result = spawn_program(host, spec, stdio, spawned);
+	int joined = -1, result;
 
-	streams_close_theirs(streams);
+	if (spec->max_procs > 0 || spec->max_mem > 0) {
+		joined = limit_make(limits, spec->max_procs, spec->max_mem, &birth->group);
+		if (joined < 0)
+			return joined;
+	}
+	result = spawn_program(host, spec, stdio, joined, &birth->spawned);
+	close_fd(&joined);
+	if (result < 0 && birth->group != 0)
+		limit_end(limits, birth->group);
+	return result;
+}
+
+static int start(struct limits *limits, const struct spawn_host *host, struct run_spec *spec,
+		 struct birth *birth)
+{
+	int result = streams_open(&birth->streams, host, spec);
+
 	if (result < 0)
-		streams_close_ours(streams);
+		return result;
+	result = start_limited(limits, host, spec, birth);
+	streams_close_theirs(&birth->streams);
+	if (result < 0)
+		streams_close_ours(&birth->streams);
 	return result;
 }
 
@@ -142,22 +175,19 @@ void proc_run(struct procs *procs, const struct spawn_host *host, struct run_spe
 	      uint32_t id, struct outq *out)
 {
 	struct proc *proc = free_slot(procs);
-	struct streams streams;
-	struct spawned spawned = {0};
+	struct birth birth = {.group = 0};
 	uint8_t pid[4];
 	int result;
 
 	if (find(procs, id) != NULL)
 		return;
-	result = proc == NULL ? -EAGAIN : streams_open(&streams, host, spec);
-	if (result == 0)
-		result = start(host, spec, &streams, &spawned);
+	result = proc == NULL ? -EAGAIN : start(procs->limits, host, spec, &birth);
 	if (result < 0) {
 		proc_refuse(out, id, -result);
 		return;
 	}
-	adopt(procs, proc, id, spawned.pid, spec, streams.ours);
-	frame_put_u32(pid, (uint32_t)spawned.guest_pid);
+	adopt(procs, proc, id, spec, &birth);
+	frame_put_u32(pid, (uint32_t)birth.spawned.guest_pid);
 	outq_frame(out, AGENT_STARTED, 0, id, pid, sizeof(pid));
 	if (spec->pty)
 		output_end(&proc->out[1], id, out);
@@ -240,6 +270,8 @@ void proc_ended(struct procs *procs, pid_t pid, int status, bool untold, int64_t
 	proc->active_at = now;
 	for (i = 0; i < 2; i++)
 		output_owe(&proc->out[i]);
+	if (proc->group != 0)
+		limit_end(procs->limits, proc->group);
 }
 
 /* When an output that outlives its program is given up. */

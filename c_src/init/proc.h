@@ -15,6 +15,7 @@
 
 #include "agent_proto.h"
 #include "input.h"
+#include "limit.h"
 #include "outq.h"
 #include "output.h"
 #include "spawn.h"
@@ -30,6 +31,7 @@ struct proc {
 	bool untold; /* its end is the machine's, which is told for all */
 	int status;  /* of waitpid(2) */
 	uint32_t id;
+	uint32_t group; /* of its limits; 0: none */
 	pid_t pid;
 	int64_t ended_at;  /* ms */
 	int64_t active_at; /* when an output last had something, ms */
@@ -41,13 +43,14 @@ struct proc {
 struct procs {
 	int epoll;
 	struct spool *spool;
+	struct limits *limits;
 	unsigned int grown; /* stdin windows that are */
 	unsigned int high;  /* slots from here on were never used or are free */
 	unsigned int next;  /* slot whose turn is the first of the next round */
 	struct proc slot[PROCS_MAX];
 };
 
-void procs_init(struct procs *procs, int epoll, struct spool *spool);
+void procs_init(struct procs *procs, int epoll, struct spool *spool, struct limits *limits);
 
 /* Starts a program, or says with AGENT_EXIT why not. */
 void proc_run(struct procs *procs, const struct spawn_host *host, struct run_spec *spec,

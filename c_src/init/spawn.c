@@ -87,10 +87,13 @@ static int set_user(struct run_spec *spec)
 }
 
 /* Everything between the fork and the program. */
-static int settle(const struct spawn_host *host, struct run_spec *spec, const int stdio[3])
+static int settle(const struct spawn_host *host, struct run_spec *spec, const int stdio[3],
+		  int group)
 {
 	int fd, result;
 
+	if (group >= 0 && write(group, "0", 1) < 0)
+		return -errno;
 	setsid();
 	for (fd = 0; fd < 3; fd++)
 		if (dup2(stdio[fd], fd) < 0)
@@ -149,24 +152,24 @@ static int execute(struct run_spec *spec)
 
 static _Noreturn __attribute__((noinline)) void child(const struct spawn_host *host,
 						      struct run_spec *spec, const int stdio[3],
-						      volatile struct report *report)
+						      int group, volatile struct report *report)
 {
 	int result;
 
 	report->guest_pid = getpid();
-	result = settle(host, spec, stdio);
+	result = settle(host, spec, stdio, group);
 	report->error = result < 0 ? result : execute(spec);
 	_exit(127);
 }
 
 static int start_program(const struct spawn_host *host, struct run_spec *spec, const int stdio[3],
-			 struct spawned *spawned)
+			 int group, struct spawned *spawned)
 {
 	volatile struct report report = {0};
 	pid_t pid = vfork(); /* NOLINT(clang-analyzer-security.insecureAPI.vfork) */
 
 	if (pid == 0)
-		child(host, spec, stdio, &report); /* NOLINT(clang-analyzer-unix.Vfork) */
+		child(host, spec, stdio, group, &report); /* NOLINT(clang-analyzer-unix.Vfork) */
 	if (pid < 0)
 		return -errno;
 	/* A child that failed is reaped with all others, as a stranger. */
@@ -178,7 +181,7 @@ static int start_program(const struct spawn_host *host, struct run_spec *spec, c
 }
 
 static int start_builtin(const struct spawn_host *host, struct run_spec *spec, const int stdio[3],
-			 struct spawned *spawned)
+			 int group, struct spawned *spawned)
 {
 	pid_t pid = fork();
 	int result;
@@ -186,7 +189,7 @@ static int start_builtin(const struct spawn_host *host, struct run_spec *spec, c
 	if (pid < 0)
 		return -errno;
 	if (pid == 0) {
-		result = settle(host, spec, stdio);
+		result = settle(host, spec, stdio, group);
 		close_range(3, ~0u, 0);
 		_exit(result < 0 ? -result : builtin_main(spec->argc, spec->argv));
 	}
@@ -196,8 +199,8 @@ static int start_builtin(const struct spawn_host *host, struct run_spec *spec, c
 }
 
 int spawn_program(const struct spawn_host *host, struct run_spec *spec, const int stdio[3],
-		  struct spawned *spawned)
+		  int group, struct spawned *spawned)
 {
-	return spec->builtin ? start_builtin(host, spec, stdio, spawned)
-			     : start_program(host, spec, stdio, spawned);
+	return spec->builtin ? start_builtin(host, spec, stdio, group, spawned)
+			     : start_program(host, spec, stdio, group, spawned);
 }

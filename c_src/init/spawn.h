@@ -26,11 +26,12 @@ struct spawned {
 
 /*
  * Starts spec with stdio as its descriptors 0 to 2, in a session of its own, whose
- * terminal they are where spec asks for one.
+ * terminal they are where spec asks for one.  group is where "0" is written to join
+ * the program's limits, or -1.
  * Returns once the program was executed: 0, or -errno of what failed: ESRCH
  * for an unknown user.  A built-in command ends with what failed as its status.  spec's environment is filled up on the way.
  */
 int spawn_program(const struct spawn_host *host, struct run_spec *spec, const int stdio[3],
-		  struct spawned *spawned);
+		  int group, struct spawned *spawned);
 
 #endif
