@@ -29,7 +29,7 @@ struct get {
 	struct files_writer writer;
 };
 
-static int send_entry(struct get *get, const char *name, int directory, int depth);
+static int send_entry(struct get *get, const char *name, int type, int directory, int depth);
 
 static int put_header(struct get *get, uint8_t type, const struct stat *file, const char *name)
 {
@@ -95,7 +95,7 @@ static int send_inside(struct get *get, int fd, int depth)
 		if (is_dots(found->d_name))
 			continue;
 		mark = path_enter(&get->path, found->d_name);
-		result = send_entry(get, found->d_name, dirfd(directory), depth + 1);
+		result = send_entry(get, found->d_name, found->d_type, dirfd(directory), depth + 1);
 		if (result == 0)
 			path_back(&get->path, mark);
 	}
@@ -142,22 +142,29 @@ static int send_link(struct get *get, const char *name, int directory, const str
 	return result < 0 ? result : files_put_target(&get->writer, target);
 }
 
-/* Sends what directory has under name. */
-static int send_entry(struct get *get, const char *name, int directory, int depth)
+static int send_named(struct get *get, const char *name, int directory, int depth)
+{
+	int fd = openat(directory, name, OPEN_FLAGS | O_NOFOLLOW);
+
+	if (fd < 0)
+		return errno == ENOENT ? 0 : -errno;
+	return send_open(get, fd, name, depth);
+}
+
+/* Sends what directory has under name; type is what the directory says of it. */
+static int send_entry(struct get *get, const char *name, int type, int directory, int depth)
 {
 	struct stat file;
-	int fd;
 
+	if (type == DT_REG || type == DT_DIR)
+		return send_named(get, name, directory, depth);
 	if (fstatat(directory, name, &file, AT_SYMLINK_NOFOLLOW) < 0)
 		return errno == ENOENT ? 0 : -errno;
 	if (S_ISLNK(file.st_mode))
 		return send_link(get, name, directory, &file);
-	if (!S_ISREG(file.st_mode) && !S_ISDIR(file.st_mode))
-		return -EOPNOTSUPP;
-	fd = openat(directory, name, OPEN_FLAGS | O_NOFOLLOW);
-	if (fd < 0)
-		return errno == ENOENT ? 0 : -errno;
-	return send_open(get, fd, name, depth);
+	if (S_ISREG(file.st_mode) || S_ISDIR(file.st_mode))
+		return send_named(get, name, directory, depth);
+	return -EOPNOTSUPP;
 }
 
 static int send_top(struct get *get, const char *path)
