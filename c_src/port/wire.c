@@ -3,8 +3,9 @@
  * Frames: an incremental reader and a queue that never blocks
  *
  * Theory of operation.  A frame is a length of 4 bytes in network order and
- * that many bytes.  The reader's buffer holds one frame of the greatest size;
- * a longer one is refused when its length has been read.  The queue is a list
+ * that many bytes.  The reader's buffer holds two frames of the greatest size,
+ * so that the first part of a frame is seldom moved to make room for the rest; a
+ * longer frame is refused when its length has been read.  The queue is a list
  * of blocks with whole frames, so that many small ones cost one writev().
  * Bulk bytes are added to the frame queued last where that is of the same
  * stream and still unsent: a guest that writes byte by byte costs the BEAM one
@@ -20,7 +21,7 @@
 #include "wire.h"
 
 #define LENGTH_SIZE 4u
-#define BUFFER_SIZE (LENGTH_SIZE + EVUM_FRAME_MAX)
+#define BUFFER_SIZE (2 * (LENGTH_SIZE + EVUM_FRAME_MAX))
 #define BLOCK_SIZE (LENGTH_SIZE + 6u + EVUM_BULK_MAX)
 #define FLUSH_BLOCKS 16
 
@@ -60,19 +61,29 @@ void wire_free(struct wire *wire)
 		wire->head = block->next;
 		free(block);
 	}
+	free(wire->spare);
 	free(wire->buffer);
 	*wire = (struct wire){.in = -1, .out = -1};
 }
 
-int wire_read(struct wire *wire)
+/* Makes room for the rest of a frame behind its bytes that were read. */
+static void buffer_settle(struct wire *wire)
 {
 	size_t kept = wire->end - wire->start;
-	ssize_t n;
 
+	if (kept && BUFFER_SIZE - wire->start >= LENGTH_SIZE + EVUM_FRAME_MAX)
+		return;
 	memmove(wire->buffer, wire->buffer + wire->start, kept);
 	wire->start = 0;
 	wire->end = kept;
-	n = read(wire->in, wire->buffer + kept, BUFFER_SIZE - kept);
+}
+
+int wire_read(struct wire *wire)
+{
+	ssize_t n;
+
+	buffer_settle(wire);
+	n = read(wire->in, wire->buffer + wire->end, BUFFER_SIZE - wire->end);
 	if (n < 0)
 		return -errno;
 	wire->end += (size_t)n;
@@ -105,7 +116,11 @@ static struct wire_block *wire_room(struct wire *wire, size_t size)
 
 	if (block && block->capacity - block->len >= size)
 		return block;
-	block = malloc(sizeof(*block) + capacity);
+	block = capacity == BLOCK_SIZE ? wire->spare : NULL;
+	if (block)
+		wire->spare = NULL;
+	else
+		block = malloc(sizeof(*block) + capacity);
 	if (!block)
 		return NULL;
 	*block = (struct wire_block){.capacity = capacity};
@@ -229,6 +244,15 @@ int wire_send_credit(struct wire *wire, uint32_t id, uint8_t fd, uint32_t n)
 	return wire_add(wire, frame, sizeof(frame), NULL, 0);
 }
 
+/* Keeps one block: fresh memory for each would cost more than the copy into it. */
+static void block_release(struct wire *wire, struct wire_block *block)
+{
+	if (!wire->spare && block->capacity == BLOCK_SIZE)
+		wire->spare = block;
+	else
+		free(block);
+}
+
 /* Takes n written bytes from the queue's head. */
 static void wire_sent(struct wire *wire, size_t n)
 {
@@ -243,7 +267,7 @@ static void wire_sent(struct wire *wire, size_t n)
 			return;
 		wire->answers -= block->answers;
 		wire->head = block->next;
-		free(block);
+		block_release(wire, block);
 	}
 	wire->tail = NULL;
 }

@@ -16,8 +16,8 @@ struct wire_frame {
 };
 
 /*
- * in and out are the caller's, non-blocking.  Of the input at most one frame
- * is kept; what is queued for output is bounded by the caller, who looks at
+ * in and out are the caller's, non-blocking.  Of the input at most two frames
+ * are kept; what is queued for output is bounded by the caller, who looks at
  * queued (all bytes) and answers (those of answers to calls) and stops what
  * makes more of it.
  */
@@ -25,7 +25,7 @@ struct wire {
 	int in, out;
 	uint8_t *buffer;
 	size_t start, end; /* of buffer, the part that holds bytes read and not yet handled */
-	struct wire_block *head, *tail;
+	struct wire_block *head, *tail, *spare;
 	size_t queued, answers;
 	size_t last;	  /* offset in tail of the frame queued last */
 	size_t last_head; /* its length before the bulk bytes; 0: it takes no more */
