@@ -10,6 +10,7 @@
 -export([send/2, send/3, puts/2, active/2, give_away/2, attach/1, await/3]).
 -export([exec/2, exec/3, spawn/2, spawn/3, spawn_link/2, spawn_link/3, spawn_monitor/2, spawn_monitor/3]).
 -export([write/2, write/3, winsize/2, signal/2]).
+-export([put/3, put/4, get/2, get/3, get/4]).
 -export([pause/1, resume/1, reboot/1, memory/2, info/1, i/0, system/2, format_error/1]).
 -export_type([vm/0]).
 -compile({no_auto_import, [spawn/2, spawn/3, spawn/4, spawn_link/2, spawn_link/3, spawn_monitor/2, spawn_monitor/3]}).
@@ -302,6 +303,85 @@ winsize(Proc, Size) ->
 %% @doc Sends a signal, such as `term' or 15, to a program's process group.
 -spec signal(pid(), atom() | pos_integer()) -> ok | error().
 signal(Proc, Signal) -> evum_proc:signal(Proc, Signal).
+
+%% --- files -------------------------------------------------------------------------
+
+%% @doc Puts bytes, or a file or directory of this host, into the guest. See {@link put/4}.
+-spec put(vm(), iodata() | {file, file:name_all()}, GuestPath :: iodata()) -> ok | error().
+put(Vm, Source, Path) -> put(Vm, Source, Path, []).
+
+%% @doc Puts bytes, or a file or directory of this host with mode, owner and time of
+%% change, into the guest, as its root. Links that are given are followed, links in a
+%% directory are kept.
+%%
+%% A file appears whole: it is written under a temporary name and renamed, and its sum
+%% is checked. Bytes keep mode and owner of the file that they replace; a new one is
+%% root's, 0644. A directory that isn't there appears whole; one that is gets what is
+%% put, each file whole, and keeps what else is in it.
+%%
+%% Options: `mode', of files; `owner', `{Uid, Gid}' or a user's name in the guest;
+%% `timeout' (ms without progress, 60000). Errors: `enoent', `enospc', `eisdir' and
+%% the like are the guest's, `{enospc, GuestPath}' inside a tree; `{local, Posix,
+%% File}' is this host's; `{timeout, put, BytesMoved}'. After an error nothing of a
+%% file is left; of a tree, what was complete in a directory that was there before.
+-spec put(vm(), iodata() | {file, file:name_all()}, GuestPath :: iodata(), options()) -> ok | error().
+put(Vm, Source, Path, Opts) ->
+    case {source(Source), guest_path(Path), evum_opts:transfer(put, Opts)} of
+        {error, _, _} -> {error, {bad_option, source}};
+        {_, error, _} -> {error, {bad_option, path}};
+        {_, _, {error, _} = Error} -> Error;
+        {{ok, From}, {ok, To}, {ok, Checked}} -> with(Vm, fun(Pid) -> evum_files:put(Pid, From, To, Checked) end)
+    end.
+
+source({file, File}) ->
+    case evum_tree:name(File) of
+        {ok, Name} -> {ok, {file, Name}};
+        error -> error
+    end;
+source(Bytes) ->
+    try {ok, iolist_to_binary(Bytes)}
+    catch error:_ -> error
+    end.
+
+guest_path(Path) ->
+    case evum_opts:text(Path) of
+        {ok, <<>>} -> error;
+        Checked -> Checked
+    end.
+
+%% @doc A file of the guest's. See {@link get/4}.
+-spec get(vm(), GuestPath :: iodata()) -> {ok, binary()} | error().
+get(Vm, Path) -> get(Vm, Path, []).
+
+%% @doc A file of the guest's, with options; or a file or directory, as one of this
+%% host. See {@link get/4}.
+-spec get(vm(), GuestPath :: iodata(), {file, file:name_all()} | options()) -> ok | {ok, binary()} | error().
+get(Vm, Path, {file, _} = To) -> get(Vm, Path, To, []);
+get(Vm, Path, Opts) ->
+    case {guest_path(Path), evum_opts:transfer(get, Opts)} of
+        {error, _} -> {error, {bad_option, path}};
+        {_, {error, _} = Error} -> Error;
+        {{ok, From}, {ok, Checked}} -> with(Vm, fun(Pid) -> evum_files:get(Pid, From, Checked) end)
+    end.
+
+%% @doc Gets a file or directory of the guest's as one of this host, which appears
+%% whole. It is read, as the guest's root, until its end, so files of `/proc' and those
+%% that grow are files too. A file replaces what is there; a directory's name must be
+%% free. Of the mode the lower nine bits are kept, and never more; the owner where we
+%% are root; no link is ever followed here.
+%%
+%% Options: `timeout' (ms without progress, 60000); of {@link get/3} `max_size' (bytes, 512
+%% MiB; more is `{too_long, Max}'). Errors as of {@link put/4}; a directory that is
+%% there is `{local, eexist, File}'. After an error nothing is left.
+-spec get(vm(), GuestPath :: iodata(), {file, file:name_all()}, options()) -> ok | error().
+get(Vm, Path, {file, File}, Opts) ->
+    case {evum_tree:name(File), guest_path(Path), evum_opts:transfer(get, Opts)} of
+        {error, _, _} -> {error, {bad_option, file}};
+        {_, error, _} -> {error, {bad_option, path}};
+        {_, _, {error, _} = Error} -> Error;
+        {{ok, To}, {ok, From}, {ok, Checked}} -> with(Vm, fun(Pid) -> evum_files:get(Pid, From, To, Checked) end)
+    end;
+get(_Vm, _Path, _To, _Opts) -> {error, {bad_option, file}}.
 
 %% --- the rest ------------------------------------------------------------------------
 

@@ -59,6 +59,11 @@ sentence(timeout) -> "its time was up and it was killed";
 sentence({timeout, Accepted}) when is_integer(Accepted) ->
     f("the program didn't read in time: ~b bytes were taken", [Accepted]);
 sentence({timeout, start}) -> "the program didn't start in time";
+sentence({local, Posix, File}) -> f("~ts, on this host: ~ts", [printable(File), posix(Posix)]);
+sentence(eproto) -> "the guest broke the protocol of moving files: the agent, or the file, is damaged";
+sentence(ebadmsg) -> "the bytes that arrived aren't those that were sent: try again";
+sentence({timeout, What, Moved}) when (What =:= put orelse What =:= get), is_integer(Moved) ->
+    f("~ts made no progress in time: ~b bytes were moved (option timeout)", [What, Moved]);
 sentence({timeout, up, Stage}) -> f("the machine wasn't up in time: it is in stage ~ts", [stage(Stage)]);
 sentence({timeout, console_input, N}) -> f("the guest didn't read its console: ~b bytes were handed over", [N]);
 sentence({timeout, {text, Re}, _}) -> f("the console didn't show ~ts in time", [Re]);
@@ -84,6 +89,7 @@ sentence({panic, Text}) -> f("the guest's kernel panicked: ~ts", [string:trim(Te
 sentence({signal, Signal}) -> f("it was killed by signal ~tp", [Signal]);
 sentence({exit_status, Status}) -> f("it ended with status ~b", [Status]);
 sentence(port_died) -> "its port program died";
+sentence({Posix, File}) when is_atom(Posix), is_binary(File) -> f("~ts, in the guest: ~ts", [printable(File), posix(Posix)]);
 sentence(Reason) when is_atom(Reason) -> posix(Reason);
 sentence(Reason) -> show(Reason).
 
@@ -93,6 +99,13 @@ posix(Reason) when is_atom(Reason) ->
         Text -> Text
     end;
 posix(Reason) -> show(Reason).
+
+%% A file's name may be any bytes.
+printable(Name) ->
+    case unicode:characters_to_list(Name) of
+        Text when is_list(Text) -> Text;
+        _ -> f("~p", [Name])
+    end.
 
 stage(spawn) -> "spawn (making the jail and starting the kernel)";
 stage(kernel) -> "kernel (the kernel starts)";
@@ -111,7 +124,6 @@ option(args) ->
       [lists:join(", ", evum_proto:reserved_args())]);
 option(cpu) -> "cpu must be any or the number of a CPU that this process may use";
 option(console) -> "console must be line, tagged or none";
-option(owner) -> "owner must be a process or none";
 option(life) -> "life must be a process";
 option(Key) when Key =:= wait_boot; Key =:= timeout -> f("~ts must be a positive number of ms (or, at a start, wait_boot false)", [Key]);
 option(on_reboot) -> "on_reboot must be reboot or stop";
@@ -123,6 +135,12 @@ option(env) -> "env must be a list or map of names and values";
 option(cd) -> "cd must be a directory's name";
 option(stdin) -> "stdin must be bytes (iodata)";
 option(pty) -> "pty must be true, false or {Rows, Columns}";
+option(source) -> "what is put must be bytes (iodata) or {file, Name}";
+option(path) -> "a path in the guest must be a non-empty string or binary";
+option(file) -> "a file of this host must be given as {file, Name}";
+option(mode) -> "mode must be permissions, from 0 to 8#7777";
+option(owner) -> "owner must be a process or none; of what is put, {Uid, Gid} or a user's name";
+option(max_size) -> "max_size must be a positive number of bytes";
 option(winsize) -> "a window's size is {Rows, Columns}, each from 1 to 65535";
 option(max_procs) -> "max_procs must be a positive number of processes";
 option(max_mem) -> "max_mem must be a positive number of MiB";

@@ -2,8 +2,8 @@
 %% Checks options, key by key, before anything starts; pure
 -module(evum_opts).
 
--export([machine/2, value/2, text/1, program/3, hostname/1, winsize/1]).
--export_type([kind/0, machine/0, program/0]).
+-export([machine/2, value/2, text/1, program/3, transfer/2, hostname/1, winsize/1]).
+-export_type([kind/0, machine/0, program/0, transfer/0]).
 
 -type kind() :: create | start | start_link.
 -type machine() :: #{
@@ -38,6 +38,16 @@
     builtin => true
 }.
 
+-type transfer() :: #{
+    %% ms without progress
+    timeout := pos_integer(),
+    mode => 0..8#7777,
+    %% "Uid:Gid" or a user's name
+    owner => binary(),
+    %% of what is returned, and there always
+    max_size => pos_integer()
+}.
+
 -define(MEM_MIN, 32).
 -define(MEM_MAX, 1048576).
 -define(ARGS_MAX, 3000).
@@ -46,6 +56,8 @@
 -define(PROCS_MAX, 4194304).
 %% rows and columns of a terminal that nobody has measured
 -define(PTY, {24, 80}).
+%% one past the last user's or group's number; all ones mean none
+-define(ID_END, 16#ffffffff).
 %% an argument list must fit in one control frame, with room for the rest
 -define(ARGV_MAX, 131072).
 
@@ -226,6 +238,23 @@ program_value(pty, Size) -> rename(pty, winsize(Size));
 program_value(max_procs, N) when is_integer(N), N > 0, N =< ?PROCS_MAX -> {ok, max_procs, N};
 program_value(max_mem, N) when is_integer(N), N > 0, N =< ?MEM_MAX -> {ok, max_mem, N};
 program_value(_Key, _Value) -> error.
+
+%% @doc Checks the options of moving files to or from a guest.
+-spec transfer(put | get, Opts :: term()) -> {ok, transfer()} | {error, {bad_option, term()}}.
+transfer(put, Opts) -> check(Opts, fun put_value/2, #{timeout => 60000});
+transfer(get, Opts) -> check(Opts, fun get_value/2, #{timeout => 60000, max_size => 536870912}).
+
+put_value(mode, Mode) when is_integer(Mode), Mode >= 0, Mode =< 8#7777 -> {ok, mode, Mode};
+put_value(owner, {Uid, Gid}) when is_integer(Uid), is_integer(Gid), Uid >= 0, Gid >= 0, Uid < ?ID_END, Gid < ?ID_END ->
+    {ok, owner, <<(integer_to_binary(Uid))/binary, $:, (integer_to_binary(Gid))/binary>>};
+put_value(owner, {_, _}) -> error;
+put_value(owner, Name) -> rename(owner, non_empty(text(Name)));
+put_value(timeout, Ms) -> program_value(timeout, Ms);
+put_value(_Key, _Value) -> error.
+
+get_value(max_size, N) when is_integer(N), N > 0 -> {ok, max_size, N};
+get_value(timeout, Ms) -> program_value(timeout, Ms);
+get_value(_Key, _Value) -> error.
 
 %% @doc Checks a terminal's size.
 -spec winsize(term()) -> {ok, {pos_integer(), pos_integer()}} | error.

@@ -5,7 +5,7 @@
 
 %% One of each: what a user may be given.
 examples() ->
-    Posix = [enoent, eacces, e2big, einval, ebusy],
+    Posix = [enoent, eacces, e2big, einval, ebusy, eexist, eloop, eisdir, enospc],
     Posix ++ [
         {bad_option, grace}, {bad_option, args}, {bad_option, {a, b, c}}, {label_in_use, a}, {unknown_dist, a},
         {bad_config, "f", 1, {unknown_key, a}}, {bad_config, "f", 0, not_utf8}, {no_kernel, "f", enoent},
@@ -14,7 +14,9 @@ examples() ->
         {bad_command, x}, {bad_text, x}, {too_long, 2047}, {bad_regexp, "(", "missing )", 1}, {bad_signal, x},
         {max_output, #{stdout => <<>>, stderr => <<>>}}, {refused, <<"text">>}, {mem_range, 32, 64}, agent_restarted,
         paused, booting, rebooting, stopping, attached, closed, not_owner, {busy, 1},
-        {timeout, #{stdout => <<>>, stderr => <<>>}}, {timeout, start}, timeout, {timeout, 4096}, {timeout, write, unresponsive}, {timeout, up, agent}, {timeout, console_input, 1},
+        {timeout, #{stdout => <<>>, stderr => <<>>}}, {timeout, start}, timeout, {timeout, 4096}, {timeout, write, unresponsive},
+        {local, enoent, <<"f">>}, {local, eacces, <<255>>}, {enospc, <<"/f">>}, {enospc, <<255>>}, {timeout, put, 5}, {timeout, get, 0},
+        eproto, ebadmsg, {bad_option, source}, {bad_option, path}, {bad_option, file}, {bad_option, mode}, {bad_option, max_size}, {timeout, up, agent}, {timeout, console_input, 1},
         {timeout, {text, "ä"}, <<>>}, {timeout, {text, <<"ä"/utf8>>}, <<>>}, {timeout, stop, unresponsive},
         {timeout, memory, agent}, noproc, noconnection, {nodedown, a@b}, {vm_down, {nodedown, a@b}}, {vm_down, killed},
         {boot_failed, agent, []}, {boot_failed, kernel, [<<"line">>]}, normal, shutdown, killed, crashed, port_died,

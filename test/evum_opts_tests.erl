@@ -84,6 +84,14 @@ a_terminal_and_limits_are_taken_test_() ->
     [?_assertEqual(evum_opts:program(spawn, "true", []), evum_opts:program(spawn, "true", [{pty, false}])),
      ?_assertMatch({ok, #{max_procs := 10, max_mem := 16}}, evum_opts:program(spawn, "true", #{max_procs => 10, max_mem => 16}))].
 
+options_of_moving_files_are_checked_test_() ->
+    [?_assertEqual({error, {bad_option, Key}}, evum_opts:transfer(What, [{Key, Value}]))
+     || {What, Key, Value} <- [{put, mode, 8#10000}, {put, mode, "644"}, {put, owner, {-1, 0}}, {put, owner, {0, 16#ffffffff}}, {put, owner, root},
+                               {put, owner, ""}, {put, timeout, 0}, {put, max_size, 5}, {get, mode, 0}, {get, max_size, 0}, {get, timeout, infinity}]] ++
+    [?_assertEqual({ok, #{timeout => 60000, mode => 8#640, owner => <<"5:6">>}}, evum_opts:transfer(put, [{mode, 8#640}, {owner, {5, 6}}])),
+     ?_assertEqual({ok, #{timeout => 9, owner => <<"bin">>}}, evum_opts:transfer(put, #{owner => "bin", timeout => 9})),
+     ?_assertEqual({ok, #{timeout => 60000, max_size => 5}}, evum_opts:transfer(get, [{max_size, 5}]))].
+
 what_evum_sets_itself_is_refused_test_() ->
     [?_assertEqual({error, {bad_option, args}}, machine([{args, ["quiet", Word ++ "x"]}])) || Word <- evum_proto:reserved_args()] ++
     [?_assertEqual({error, {bad_option, args}}, machine([{args, [Word]}])) || Word <- ["--", "", "con=x", <<"ubd7=f">>]] ++
