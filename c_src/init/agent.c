@@ -2,7 +2,7 @@
 /*
  * agent: runs programs in the machine for the host
  *
- * Theory of operation.  One process, one epoll loop, edge-triggered: events
+ * Theory of operation.  One process, one epoll loop, edge-triggered for streams: events
  * set flags, and then everything that can be done is done, in turn, until the
  * queue to the host is full or there is nothing left.  When it is full nothing
  * else is taken or made until the host has read: so the agent's memory is
@@ -34,8 +34,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "builtin.h"
 #include "limit.h"
 #include "line.h"
+#include "notify.h"
 #include "oom.h"
 #include "outq.h"
 #include "proc.h"
@@ -60,6 +62,7 @@
 
 #define WORD_LINE UINT64_MAX
 #define WORD_SIGNALS (UINT64_MAX - 1)
+#define WORD_NOTIFY (UINT64_MAX - 2)
 
 struct agent {
 	const struct boot *boot;
@@ -341,6 +344,10 @@ static void wait_events(struct agent *agent, int timeout)
 	for (i = 0; i < count; i++) {
 		if (event[i].data.u64 == WORD_SIGNALS) {
 			agent->signals_ready = true;
+		} else if (event[i].data.u64 == WORD_NOTIFY) {
+			if (notify_read(agent->boot))
+				(void)epoll_ctl(agent->epoll, EPOLL_CTL_DEL, agent->boot->notify,
+						NULL);
 		} else if (event[i].data.u64 == WORD_LINE) {
 			if (event[i].events & (EPOLLHUP | EPOLLERR))
 				_exit(1);
@@ -440,7 +447,7 @@ static void await_shell(const struct agent *agent)
 
 static void watch(const struct agent *agent, int fd, uint32_t events, uint64_t word)
 {
-	struct epoll_event event = {.events = events | EPOLLET, .data.u64 = word};
+	struct epoll_event event = {.events = events, .data.u64 = word};
 
 	(void)epoll_ctl(agent->epoll, EPOLL_CTL_ADD, fd, &event);
 }
@@ -478,8 +485,10 @@ static bool open_all(struct agent *agent)
 	open_console(agent);
 	if (agent->out.fd < 0 || agent->epoll < 0 || agent->signals < 0)
 		return false;
-	watch(agent, agent->out.fd, EPOLLIN | EPOLLOUT, WORD_LINE);
-	watch(agent, agent->signals, EPOLLIN, WORD_SIGNALS);
+	watch(agent, agent->out.fd, EPOLLIN | EPOLLOUT | EPOLLET, WORD_LINE);
+	watch(agent, agent->signals, EPOLLIN | EPOLLET, WORD_SIGNALS);
+	if (agent->boot->ready != NULL && *agent->boot->ready == 0)
+		watch(agent, agent->boot->notify, EPOLLIN, WORD_NOTIFY);
 	return true;
 }
 
@@ -503,6 +512,7 @@ _Noreturn void agent_main(const struct boot *boot, bool first)
 	/* For children only: the agent itself stays outside. */
 	if (!open_all(agent) || setns(boot->pid_ns, CLONE_NEWPID) < 0)
 		_exit(1);
+	builtin_ready = boot->ready;
 	spool_open(&agent->spool, boot->config.spool);
 	limit_init(&agent->limits);
 	if (!first)

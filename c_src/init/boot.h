@@ -29,10 +29,12 @@ struct boot {
 	int mnt_ns;
 	pid_t init; /* the inner init */
 	pid_t agent;
-	bool built_in;		   /* the inner init is ours */
-	const char *shell;	   /* which the built-in one runs on the console */
-	bool shell_edits;	   /* the shell edits lines itself and so echoes them */
-	const char *path;	   /* PATH in the machine */
+	int notify;		  /* where init says that it is through; -1: it has no such habit */
+	volatile uint32_t *ready; /* 1 once it did; shared by all processes, NULL without notify */
+	bool built_in;		  /* the inner init is ours */
+	const char *shell;	  /* which the built-in one runs on the console */
+	bool shell_edits;	  /* the shell edits lines itself and so echoes them */
+	const char *path;	  /* PATH in the machine */
 	char error[BOOT_TEXT_MAX]; /* why the boot can't go on */
 };
 

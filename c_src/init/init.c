@@ -122,6 +122,7 @@ int main(void)
 			    .proc = -1,
 			    .pid_ns = -1,
 			    .mnt_ns = -1,
+			    .notify = -1,
 			    .shell = "/bin/sh",
 			    .path = BOOT_PATH_DEFAULT};
 

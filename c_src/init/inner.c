@@ -28,6 +28,7 @@
 #include <unistd.h>
 
 #include "mount.h"
+#include "notify.h"
 #include "oom.h"
 
 #define SHELL_FAST_MS 200   /* a shell that ends sooner … */
@@ -173,7 +174,8 @@ static _Noreturn void exec_own(struct boot *boot, int ready)
 	const char *init = named ? boot->config.init : usual[0];
 	char argv0[BOOT_PATH_MAX + 1];
 	char path[BOOT_TEXT_MAX];
-	char *envp[] = {path, (char[]){"HOME=/"}, (char[]){"TERM=linux"}, NULL};
+	char *envp[] = {path, (char[]){"HOME=/"}, (char[]){"TERM=linux"},
+			boot->notify >= 0 ? (char[]){NOTIFY_ENV} : NULL, NULL};
 	size_t i = 0;
 
 	snprintf(path, sizeof(path), "PATH=%s", boot->path);
@@ -224,6 +226,8 @@ int inner_start(struct boot *boot)
 	int ready[2];
 	ssize_t len;
 
+	if (!boot->built_in)
+		notify_open(boot);
 	if (pipe2(ready, O_CLOEXEC) < 0)
 		return boot_error(boot, "cannot make a pipe: %s", strerror(errno));
 	boot->init = (pid_t)syscall(SYS_clone, CLONE_NEWPID | CLONE_NEWNS | SIGCHLD, 0, 0, 0, 0);
