@@ -19,6 +19,7 @@
 #include <time.h>
 
 #include "machine.h"
+#include "vm.h"
 
 static char base[] = "/tmp/evum-test-base-XXXXXX";
 static struct machine machine;
@@ -181,6 +182,27 @@ static void landlock_still_holds(void)
 	CHECK(entries() == 0);
 }
 
+static void bulk_goes_by_the_spool(void)
+{
+	static const char bytes[60000];
+	const char *const argv[] = {"wc", "-c", NULL};
+	const struct evum_program program = {.argv = argv, .window = 4096};
+
+	machine_boot(&machine);
+	CHECK(machine_sh(&machine, "dd if=/dev/zero bs=60000 count=1 2>/dev/null") == 0);
+	CHECK(machine.out_len == 60000);
+	machine.out_len = 0;
+	CHECK(evum_program_start(machine.vm, 1000, &program) == 0);
+	CHECK(evum_vm_wait(machine.vm, EVUM_STARTED, 5000) == 0);
+	CHECK(evum_program_write(machine.vm, 1000, bytes, sizeof(bytes)) == 0);
+	CHECK(evum_program_write(machine.vm, 1000, NULL, 0) == 0);
+	CHECK(evum_vm_wait(machine.vm, EVUM_EXIT, 5000) == 0);
+	CHECK(strcmp(machine.out, "60000\n") == 0);
+	CHECK(machine.vm->rings.agent_has && machine.vm->rings.next > 0);
+	evum_vm_free(machine.vm);
+	CHECK(entries() == 0);
+}
+
 /* Kills one process of the machine; the others go by themselves. */
 static void kill_one(int which)
 {
@@ -273,6 +295,7 @@ static int all(bool as_root)
 	if (as_root)
 		roots_machine_is_nobodys();
 	landlock_still_holds();
+	bulk_goes_by_the_spool();
 	nothing_of_the_users_is_changed();
 	kill_one(0);
 	kill_one(1);
