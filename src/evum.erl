@@ -186,19 +186,32 @@ attach(Vm) ->
         {error, _} = Error -> Error
     end.
 
-%% @doc Waits at most `Ms' until the guest is `up', or until the console shows
-%% what matches a regular expression: anything since the last echo of {@link
-%% send/2} or the last successful `await', partial lines included. A list is
+%% @doc Waits at most `Ms', the machine's boot included, until
+%%
+%% the guest is `up'; `init': its own init has started what it starts (systemd and
+%% OpenRC tell; any other is taken to have); `net': an interface is up and has an
+%% address; `{port, N}': something listens on a TCP port; `{file, Path}': there is
+%% such a file; `{text, Regexp}': the console shows what matches, since the last echo
+%% of {@link send/2} or the last successful `await', partial lines included. A list is
 %% characters, and stands for their bytes in UTF-8; bytes are what is matched.
--spec await(vm(), up | {text, unicode:chardata()}, pos_integer()) ->
+%%
+%% After `{error, {timeout, What, Seen}}' `Seen' tells what was there instead: the last
+%% console output, the ports that are listened on, a line of text, the state of a
+%% machine that isn't up, or, of `up', the stage that it is in.
+-spec await(vm(), up | {text, unicode:chardata()} | evum_await:what(), pos_integer()) ->
     ok | {error, {timeout, What :: term(), Seen :: term()} | term()}.
-await(Vm, up, Ms) when is_integer(Ms), Ms > 0 -> call(Vm, {await, up, Ms}, Ms + ?CALL_MS);
-await(Vm, {text, Regexp}, Ms) when is_integer(Ms), Ms > 0 ->
+await(_Vm, _What, Ms) when not is_integer(Ms); Ms =< 0; Ms >= 16#100000000 -> {error, {bad_option, timeout}};
+await(Vm, up, Ms) -> call(Vm, {await, up, Ms}, Ms + ?CALL_MS);
+await(Vm, {text, Regexp}, Ms) ->
     case chardata(Regexp, ?PUTS_MAX) of
         {ok, Bytes} -> await_text(Vm, Regexp, re:compile(Bytes), Ms);
         {error, _} -> {error, {bad_option, text}}
     end;
-await(_Vm, What, _Ms) -> {error, {bad_option, What}}.
+await(Vm, What, Ms) ->
+    case evum_await:check(What) of
+        {ok, _} -> with(Vm, fun(Pid) -> evum_await:await(Pid, What, Ms) end);
+        error -> {error, {bad_option, What}}
+    end.
 
 await_text(Vm, Regexp, {ok, Compiled}, Ms) -> call(Vm, {await, {text, {Regexp, Compiled}}, Ms}, Ms + ?CALL_MS);
 await_text(_Vm, Regexp, {error, {Why, At}}, _Ms) -> {error, {bad_regexp, Regexp, Why, At}}.
@@ -307,7 +320,7 @@ signal(Proc, Signal) -> evum_proc:signal(Proc, Signal).
 %% --- files -------------------------------------------------------------------------
 
 %% @doc Puts bytes, or a file or directory of this host, into the guest. See {@link put/4}.
--spec put(vm(), iodata() | {file, file:name_all()}, GuestPath :: iodata()) -> ok | error().
+-spec put(vm(), iodata() | {file, file:name_all()}, GuestPath :: string() | binary()) -> ok | error().
 put(Vm, Source, Path) -> put(Vm, Source, Path, []).
 
 %% @doc Puts bytes, or a file or directory of this host with mode, owner and time of
@@ -324,7 +337,7 @@ put(Vm, Source, Path) -> put(Vm, Source, Path, []).
 %% the like are the guest's, `{enospc, GuestPath}' inside a tree; `{local, Posix,
 %% File}' is this host's; `{timeout, put, BytesMoved}'. After an error nothing of a
 %% file is left; of a tree, what was complete in a directory that was there before.
--spec put(vm(), iodata() | {file, file:name_all()}, GuestPath :: iodata(), options()) -> ok | error().
+-spec put(vm(), iodata() | {file, file:name_all()}, GuestPath :: string() | binary(), options()) -> ok | error().
 put(Vm, Source, Path, Opts) ->
     case {source(Source), guest_path(Path), evum_opts:transfer(put, Opts)} of
         {error, _, _} -> {error, {bad_option, source}};
@@ -350,12 +363,12 @@ guest_path(Path) ->
     end.
 
 %% @doc A file of the guest's. See {@link get/4}.
--spec get(vm(), GuestPath :: iodata()) -> {ok, binary()} | error().
+-spec get(vm(), GuestPath :: string() | binary()) -> {ok, binary()} | error().
 get(Vm, Path) -> get(Vm, Path, []).
 
 %% @doc A file of the guest's, with options; or a file or directory, as one of this
 %% host. See {@link get/4}.
--spec get(vm(), GuestPath :: iodata(), {file, file:name_all()} | options()) -> ok | {ok, binary()} | error().
+-spec get(vm(), GuestPath :: string() | binary(), {file, file:name_all()} | options()) -> ok | {ok, binary()} | error().
 get(Vm, Path, {file, _} = To) -> get(Vm, Path, To, []);
 get(Vm, Path, Opts) ->
     case {guest_path(Path), evum_opts:transfer(get, Opts)} of
@@ -373,7 +386,7 @@ get(Vm, Path, Opts) ->
 %% Options: `timeout' (ms without progress, 60000); of {@link get/3} `max_size' (bytes, 512
 %% MiB; more is `{too_long, Max}'). Errors as of {@link put/4}; a directory that is
 %% there is `{local, eexist, File}'. After an error nothing is left.
--spec get(vm(), GuestPath :: iodata(), {file, file:name_all()}, options()) -> ok | error().
+-spec get(vm(), GuestPath :: string() | binary(), {file, file:name_all()}, options()) -> ok | error().
 get(Vm, Path, {file, File}, Opts) ->
     case {evum_tree:name(File), guest_path(Path), evum_opts:transfer(get, Opts)} of
         {error, _, _} -> {error, {bad_option, file}};

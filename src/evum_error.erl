@@ -67,6 +67,10 @@ sentence({timeout, What, Moved}) when (What =:= put orelse What =:= get), is_int
 sentence({timeout, up, Stage}) -> f("the machine wasn't up in time: it is in stage ~ts", [stage(Stage)]);
 sentence({timeout, console_input, N}) -> f("the guest didn't read its console: ~b bytes were handed over", [N]);
 sentence({timeout, {text, Re}, _}) -> f("the console didn't show ~ts in time", [Re]);
+sentence({timeout, {file, Name}, Seen}) -> f("the guest had no file ~ts in time: ~ts", [Name, seen(Seen)]);
+sentence({timeout, {port, Port}, Seen}) -> f("nothing listened on port ~b of the guest in time: ~ts", [Port, seen(Seen)]);
+sentence({timeout, net, Seen}) -> f("the guest had no network in time: ~ts", [seen(Seen)]);
+sentence({timeout, init, Seen}) -> f("the guest's init wasn't ready in time: ~ts", [seen(Seen)]);
 sentence({timeout, What, unresponsive}) -> f("the machine's process didn't answer in time (~tp)", [What]);
 sentence({timeout, What, Stage}) -> f("~tp took too long, in stage ~ts", [What, stage(Stage)]);
 %% how machines and programs end
@@ -99,6 +103,13 @@ posix(Reason) when is_atom(Reason) ->
         Text -> Text
     end;
 posix(Reason) -> show(Reason).
+
+%% What was there in place of what was awaited.
+seen([]) -> "no port is";
+seen([_ | _] = Ports) -> f("listened on are ~ts", [lists:join(", ", [integer_to_list(P) || P <- Ports])]);
+seen(State) when is_atom(State) -> f("the machine is ~ts", [State]);
+seen(<<>>) -> "it didn't say what it has";
+seen(Line) -> printable(Line).
 
 %% A file's name may be any bytes.
 printable(Name) ->
@@ -140,6 +151,8 @@ option(path) -> "a path in the guest must be a non-empty string or binary";
 option(file) -> "a file of this host must be given as {file, Name}";
 option(mode) -> "mode must be permissions, from 0 to 8#7777";
 option(owner) -> "owner must be a process or none; of what is put, {Uid, Gid} or a user's name";
+option({port, _}) -> "a port is a number from 1 to 65535";
+option({file, _}) -> "a file in the guest is a non-empty string or binary";
 option(max_size) -> "max_size must be a positive number of bytes";
 option(winsize) -> "a window's size is {Rows, Columns}, each from 1 to 65535";
 option(max_procs) -> "max_procs must be a positive number of processes";

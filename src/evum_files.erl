@@ -27,7 +27,7 @@
     | evum_tree:error()
     | {timeout, put | get, Moved :: non_neg_integer()}
     | {too_long, Max :: pos_integer()}
-    | {signal, evum_signal:signal()} | {vm_down, term()} | {shutdown, rebooted} | {timeout, start}.
+    | {signal, evum_signal:signal()} | {vm_down, term()} | {shutdown, rebooted}.
 
 -record(transfer, {
     what :: put | get,
@@ -73,7 +73,11 @@ pieces(Bytes) ->
 %% @doc Gets a file of the guest's as a binary.
 -spec get(pid(), binary(), evum_opts:transfer()) -> {ok, binary()} | {error, error()}.
 get(Vm, Path, #{max_size := Max} = Opts) ->
-    get_stream(Vm, Path, Opts, fun(T) -> receive_bytes(evum_stream:new(), {[], 0, Max}, T) end).
+    case get_stream(Vm, Path, Opts, fun(T) -> receive_bytes(evum_stream:new(), {[], 0, Max}, T) end) of
+        %% it failed inside, before it was known to have an inside
+        {error, {_Posix, Inner}} when is_binary(Inner) -> {error, eisdir};
+        Result -> Result
+    end.
 
 %% @doc Gets a file or directory of the guest's as one of this host.
 -spec get(pid(), binary(), File :: binary(), evum_opts:transfer()) -> ok | {error, error()}.
@@ -108,8 +112,8 @@ helper(Vm, What, Argv, Path, #{timeout := Timeout}, Fun) ->
             exit(Reason)
     end.
 
-run(Vm, Argv, T, Fun) ->
-    Program = #{argv => Argv, env => [], timeout => infinity, builtin => true},
+run(Vm, Argv, #transfer{what = What, timeout = Timeout} = T, Fun) ->
+    Program = #{argv => Argv, env => [], timeout => infinity, builtin => true, start => Timeout},
     case evum_proc:spawn(Vm, Program, spawn) of
         {ok, Proc} ->
             try
@@ -121,6 +125,7 @@ run(Vm, Argv, T, Fun) ->
                 %% where it still runs: it removes what it made
                 exit(Proc, kill)
             end;
+        {error, {timeout, start}} -> {error, {timeout, What, 0}};
         {error, _} = Error -> Error
     end.
 

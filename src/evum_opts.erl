@@ -34,8 +34,9 @@
     %% of what is collected only, and there always
     max_output => pos_integer(),
     stdin => binary(),
-    %% a command of the agent's own; no option
-    builtin => true
+    %% no options: a command of the agent's own; ms that its start may take
+    builtin => true,
+    start => pos_integer()
 }.
 
 -type transfer() :: #{

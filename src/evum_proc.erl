@@ -90,7 +90,7 @@ spawn(Vm, Program, How) ->
             Error;
         {'DOWN', Ref, process, Proc, Reason} ->
             {error, ended(Reason)}
-    after ?START_MS + ?GUARD_MS ->
+    after start_ms(Program) + ?GUARD_MS ->
         unlink(Proc),
         give_up(Proc, Ref),
         {error, {timeout, start}}
@@ -172,10 +172,12 @@ start(Vm, Caller, Kind, Program) ->
         ok
     end.
 
-set_timers(Kind, #{timeout := Timeout}) ->
+set_timers(Kind, #{timeout := Timeout} = Program) ->
     _ = Timeout =:= infinity orelse erlang:send_after(Timeout, self(), timeout),
-    _ = Kind =:= exec orelse erlang:send_after(?START_MS, self(), start_timeout),
+    _ = Kind =:= exec orelse erlang:send_after(start_ms(Program), self(), start_timeout),
     ok.
+
+start_ms(Program) -> maps:get(start, Program, ?START_MS).
 
 spec(Program) ->
     (maps:with([argv, env, cwd, user, pty, max_procs, max_mem, builtin], Program))#{window => evum_proc_out:window()}.

@@ -16,6 +16,8 @@ examples() ->
         paused, booting, rebooting, stopping, attached, closed, not_owner, {busy, 1},
         {timeout, #{stdout => <<>>, stderr => <<>>}}, {timeout, start}, timeout, {timeout, 4096}, {timeout, write, unresponsive},
         {local, enoent, <<"f">>}, {local, eacces, <<255>>}, {enospc, <<"/f">>}, {enospc, <<255>>}, {timeout, put, 5}, {timeout, get, 0},
+        {timeout, {file, "/f"}, <<"/ is there, /f isn't">>}, {timeout, {port, 80}, []}, {timeout, {port, 80}, [22, 25]},
+        {timeout, {port, 80}, booting}, {timeout, net, <<"no interface">>}, {timeout, init, <<>>}, {bad_option, {port, 0}}, {bad_option, {file, a}},
         eproto, ebadmsg, {bad_option, source}, {bad_option, path}, {bad_option, file}, {bad_option, mode}, {bad_option, max_size}, {timeout, up, agent}, {timeout, console_input, 1},
         {timeout, {text, "ä"}, <<>>}, {timeout, {text, <<"ä"/utf8>>}, <<>>}, {timeout, stop, unresponsive},
         {timeout, memory, agent}, noproc, noconnection, {nodedown, a@b}, {vm_down, {nodedown, a@b}}, {vm_down, killed},
