@@ -23,14 +23,12 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "boot.h"
+#include "mount.h"
 
-#define PARENT_DIR "/evum"
-#define MOUNT_DIR PARENT_DIR "/cgroup"
 #define TOP_GROUP "evum-agent"
 #define CONTROLLERS "+pids +memory"
 #define FAIRNESS "+cpu" /* a group's processes share what one of others' gets */
@@ -55,20 +53,10 @@ static int write_file(int folder, const char *name, const char *text)
 	return result;
 }
 
-/* The root of the hierarchy, which nobody else can see. */
+/* The root of the hierarchy. */
 static int open_root(void)
 {
-	int root = -1;
-
-	(void)mkdir(PARENT_DIR, 0755);
-	(void)mkdir(MOUNT_DIR, 0700);
-	if (mount("none", MOUNT_DIR, "cgroup2", MS_NOSUID | MS_NODEV | MS_NOEXEC, "") == 0) {
-		root = open(MOUNT_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		(void)umount2(MOUNT_DIR, MNT_DETACH);
-	}
-	(void)rmdir(MOUNT_DIR);
-	(void)rmdir(PARENT_DIR);
-	return root;
+	return mount_unseen("cgroup2", "");
 }
 
 void limit_init(struct limits *limits)

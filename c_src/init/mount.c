@@ -28,6 +28,7 @@
 #define LOWER_DIR WORK_DIR "/lower"
 #define UPPER_DIR WORK_DIR "/rw"
 #define MODULES_DIR WORK_DIR "/modules"
+#define UNSEEN_DIR WORK_DIR "/unseen"
 
 #define DISK "/dev/ubda"
 #define JAIL_MODULES "/modules" /* the jail shows kernel modules and host files there */
@@ -346,6 +347,22 @@ int mount_enter(struct boot *boot)
 	result = boot->config.root == BOOT_INITRAMFS ? enter_initramfs() : enter_other(boot);
 	link_dev();
 	return result;
+}
+
+int mount_unseen(const char *type, const char *options)
+{
+	int root = -1;
+
+	(void)mkdir(WORK_DIR, 0755);
+	(void)mkdir(UNSEEN_DIR, 0700);
+	if (mount("none", UNSEEN_DIR, type, NO_PROGRAMS, options) == 0) {
+		root = open(UNSEEN_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		(void)umount2(UNSEEN_DIR, MNT_DETACH);
+	}
+	/* The machine sees the folders of the initramfs. */
+	(void)rmdir(UNSEEN_DIR);
+	(void)rmdir(WORK_DIR);
+	return root;
 }
 
 void mount_finish(const struct boot *boot)

@@ -16,6 +16,9 @@ int mount_root(struct boot *boot);
 /* In the inner init's namespaces: makes that root / and mounts what belongs in it.  0 or -1. */
 int mount_enter(struct boot *boot);
 
+/* Mounts a file system where nobody sees it, until all that is open in it is closed.  Its root. */
+int mount_unseen(const char *type, const char *options);
+
 /* Makes what the machine wrote to its disk whole, once all its programs are dead. */
 void mount_finish(const struct boot *boot);
 

@@ -12,13 +12,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define PARENT_DIR "/evum"
-#define MOUNT_DIR PARENT_DIR "/spool"
+#include "mount.h"
+
 #define RING_SIZE ((off_t)AGENT_SPOOL_SLOTS * AGENT_SPOOL_SLOT)
 
 #define WRITE_OUT (SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER)
@@ -28,9 +26,9 @@ static off_t offset_of(uint32_t slot)
 	return (off_t)slot * AGENT_SPOOL_SLOT;
 }
 
-static int open_ring(const char *path)
+static int open_ring(int folder, const char *name)
 {
-	int fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK);
+	int fd = openat(folder, name, O_RDWR | O_CLOEXEC | O_NONBLOCK);
 	struct stat st;
 
 	if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size >= RING_SIZE)
@@ -49,22 +47,19 @@ static void close_rings(struct spool *spool)
 	spool->in = spool->out = -1;
 }
 
-void spool_open(struct spool *spool, const char *folder)
+void spool_open(struct spool *spool, const char *path)
 {
+	int folder = path[0] != '\0' ? mount_unseen("hostfs", path) : -1;
+
 	spool->in = spool->out = -1;
 	spool->free = AGENT_SPOOL_SLOTS;
-	if (folder[0] == '\0')
+	if (folder < 0)
 		return;
-	(void)mkdir(PARENT_DIR, 0755);
-	(void)mkdir(MOUNT_DIR, 0700);
-	if (mount("none", MOUNT_DIR, "hostfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, folder) == 0) {
-		spool->in = open_ring(MOUNT_DIR "/" AGENT_SPOOL_IN);
-		spool->out = open_ring(MOUNT_DIR "/" AGENT_SPOOL_OUT);
-		(void)umount2(MOUNT_DIR, MNT_DETACH);
-	}
-	/* On the initramfs the machine would see them. */
-	(void)rmdir(MOUNT_DIR);
-	(void)rmdir(PARENT_DIR);
+	spool->in = open_ring(folder, AGENT_SPOOL_IN);
+	spool->out = open_ring(folder, AGENT_SPOOL_OUT);
+	close(folder);
+	/* Slots are whole reads: what would be read ahead is dropped again. */
+	(void)posix_fadvise(spool->in, 0, 0, POSIX_FADV_RANDOM);
 	if (spool->in < 0 || spool->out < 0)
 		close_rings(spool);
 }

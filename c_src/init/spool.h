@@ -22,8 +22,8 @@ struct spool {
 	uint8_t bytes[AGENT_SPOOL_SLOT]; /* on their way to out */
 };
 
-/* Opens both files of the host's folder; an empty name is none. */
-void spool_open(struct spool *spool, const char *folder);
+/* Opens both files in a folder of the host's; an empty path is none. */
+void spool_open(struct spool *spool, const char *path);
 
 static inline bool spool_there(const struct spool *spool)
 {
