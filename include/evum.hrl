@@ -12,4 +12,10 @@
 -define(EVUM_PASSIVE(Vm), {evum, Vm, passive}).
 -define(EVUM_DOWN(Vm, Reason), {evum, Vm, {down, Reason}}).
 
+%% A program in the guest; Ending is the last that comes of it.
+-define(EVUM_STDOUT(Proc, Bytes), {evum, Proc, {stdout, Bytes}}).
+-define(EVUM_STDERR(Proc, Bytes), {evum, Proc, {stderr, Bytes}}).
+-define(EVUM_STDIN_READY(Proc), {evum, Proc, stdin_ready}).
+-define(EVUM_EXIT(Proc, Ending), {evum, Proc, {exit, Ending}}).
+
 -endif.

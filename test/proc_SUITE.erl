@@ -20,7 +20,10 @@ all() ->
         a_link_of_a_program_that_ended_well_hurts_nobody, the_owner_hears_every_end, a_killed_process_says_nothing,
         the_machines_end_is_everybodys, an_agents_end_is_everybodys, a_reboot_is_everybodys, kill_all_is_survived,
         time_is_up, a_killed_program_is_gone_at_once, killed_floods_cost_nothing, writers_wait_in_turn,
-        a_late_writer_knows_what_was_taken, input_is_given_to_exec, options_are_checked
+        a_late_writer_knows_what_was_taken, input_is_given_to_exec, any_bytes_go_both_ways, a_hundred_megabytes_go_through_cat, nobody_reads,
+        a_terminal_is_one, a_terminals_size_changes, keys_of_a_terminal_are_keys, a_terminal_ends, a_users_terminal_is_his,
+        a_fork_bomb_is_limited, a_fork_bomb_is_survived, a_memory_hog_is_limited, a_memory_hog_is_survived,
+        options_are_checked
     ].
 
 with(Fun) ->
@@ -280,6 +283,187 @@ input_is_given_to_exec(_) ->
         {ok, #{stdout := <<>>}} = evum:exec(V, ["cat"], [{stdin, ""}]),
         %% who doesn't read it isn't waited for
         {ok, #{status := 4}} = evum:exec(V, "exit 4", [{stdin, Bytes}])
+    end).
+
+any_bytes_go_both_ways(_) ->
+    with(fun(V) ->
+        All = list_to_binary(lists:seq(0, 255)),
+        {ok, P} = evum:spawn(V, ["cat"]),
+        ok = evum:write(P, All, 1000),
+        All = receive_bytes(P, 256, <<>>),
+        exit(P, kill),
+        {ok, #{stdout := All, stderr := <<255>>}} = evum:exec(V, "cat; printf '\\377' >&2", [{stdin, All}])
+    end).
+
+%% --- much --------------------------------------------------------------------------
+
+a_hundred_megabytes_go_through_cat(_) ->
+    with(fun(V) ->
+        Piece = crypto:strong_rand_bytes(1048576),
+        Wanted = crypto:hash(sha256, lists:duplicate(100, Piece)),
+        {ok, P} = evum:spawn_link(V, ["cat"]),
+        Before = erlang:memory(total),
+        {Sum, Most} = pump(P, {Piece, 100}, <<>>, crypto:hash_init(sha256), memory(P, V)),
+        Wanted = Sum,
+        #{total := Total, port := Port} = Most,
+        {true, Most} = {Total - Before < 30000000 andalso Port < 30000000, Most}
+    end).
+
+%% One process writes and reads.
+pump(P, Left, Rest, Sum, Most) ->
+    {Left1, Rest1} = write_some(P, Left, Rest),
+    receive
+        {evum, P, {stdout, Bytes}} -> pump(P, Left1, Rest1, crypto:hash_update(Sum, Bytes), more(P, Most));
+        {evum, P, stdin_ready} -> pump(P, Left1, Rest1, Sum, Most);
+        {evum, P, {exit, 0}} -> {crypto:hash_final(Sum), Most}
+    after 20000 -> error(stuck)
+    end.
+
+write_some(_P, done, <<>>) -> {done, <<>>};
+write_some(P, {_, 0} = Left, <<>>) ->
+    case evum:write(P, eof) of ok -> {done, <<>>}; {error, {busy, 0}} -> {Left, <<>>} end;
+write_some(P, {Piece, N}, <<>>) -> write_some(P, {Piece, N - 1}, Piece);
+write_some(P, Left, Rest) ->
+    case evum:write(P, Rest) of
+        ok -> write_some(P, Left, <<>>);
+        {error, {busy, N}} -> {Left, binary:part(Rest, N, byte_size(Rest) - N)}
+    end.
+
+memory(_P, V) -> #{total => 0, port => 0, pid => evum_test_lib:port_pid(V), n => 0}.
+
+more(_P, #{total := Total, port := Port, pid := Pid, n := N} = Most) ->
+    Rss = case N rem 50 of 0 -> rss(Pid); _ -> 0 end,
+    Most#{total => max(Total, erlang:memory(total)), port => max(Port, Rss), n => N + 1}.
+
+rss(Pid) ->
+    {ok, Statm} = file:read_file("/proc/" ++ integer_to_list(Pid) ++ "/statm"),
+    4096 * binary_to_integer(lists:nth(2, binary:split(Statm, <<" ">>, [global]))).
+
+%% What nobody takes stalls who prints it, and no other: here, in the machine, in the port.
+nobody_reads(_) ->
+    with(fun(V) ->
+        Before = erlang:memory(total),
+        Floods = [P || _ <- lists:seq(1, 10), {ok, P} <- [evum:spawn(V, "cat /dev/zero & cat /dev/zero >&2")]],
+        until(fun() ->
+            {message_queue_len, N} = process_info(self(), message_queue_len),
+            [<<"others run">> = out(V, "echo others run") || _ <- lists:seq(1, 10)],
+            {message_queue_len, N} =:= process_info(self(), message_queue_len)
+        end, 20000),
+        %% 16 MiB, and two windows and a first one of each
+        Bound = 16777216 + 10 * 4 * 262144 + 4000000,
+        {true, _} = {erlang:memory(total) - Before < Bound, erlang:memory(total) - Before},
+        {true, _} = {rss(evum_test_lib:port_pid(V)) < 30000000, rss(evum_test_lib:port_pid(V))},
+        [exit(P, kill) || P <- Floods],
+        until(fun() -> gone(V, "cat") end),
+        _ = flush()
+    end).
+
+until(Condition, Ms) -> evum_test_lib:until(Condition, Ms).
+
+%% --- terminals -----------------------------------------------------------------------
+
+a_terminal_is_one(_) ->
+    with(fun(V) ->
+        {ok, #{status := 0, stdout := Out, stderr := <<>>}} = evum:exec(V, "tty; stty size; echo err >&2", [pty]),
+        {match, _} = re:run(Out, "^/dev/pts/[0-9]+\r\n24 80\r\nerr\r\n$"),
+        {ok, #{stdout := <<"7 9\r\n">>}} = evum:exec(V, "stty size", [{pty, {7, 9}}]),
+        {ok, #{status := 1, stdout := <<"not a tty\n">>}} = evum:exec(V, "tty; exit 1", [{pty, false}]),
+        %% a job's end by a signal, its status, and the terminal's programs in its foreground
+        {ok, #{status := 3}} = evum:exec(V, "exit 3", [pty]),
+        {ok, #{status := {signal, term}}} = evum:exec(V, "kill $$", [pty])
+    end).
+
+a_terminals_size_changes(_) ->
+    with(fun(V) ->
+        {ok, P} = evum:spawn(V, "trap 'stty size' WINCH; echo on; while :; do sleep 0.02; done", [pty]),
+        expect(P, {stdout, <<"on\r\n">>}),
+        ok = evum:winsize(P, {50, 132}),
+        expect(P, {stdout, <<"50 132\r\n">>}),
+        exit(P, kill),
+        %% who has none isn't disturbed
+        {ok, Q} = evum:spawn(V, ["cat"]),
+        ok = evum:winsize(Q, {50, 132}),
+        ok = evum:write(Q, "x", 1000),
+        expect(Q, {stdout, <<"x">>}),
+        exit(Q, kill)
+    end).
+
+keys_of_a_terminal_are_keys(_) ->
+    with(fun(V) ->
+        {ok, P} = evum:spawn(V, "trap 'echo got; exit 9' INT; echo on; while :; do sleep 0.02; done", [pty]),
+        expect(P, {stdout, <<"on\r\n">>}),
+        ok = evum:write(P, <<3>>),
+        {exit, 9} = lists:last(all_of(P)),
+        {ok, Q} = evum:spawn(V, "exec cat", [pty]),
+        ok = evum:write(Q, "abc\n"),
+        <<"abc\r\nabc\r\n">> = receive_bytes(Q, 10, <<>>),
+        ok = evum:write(Q, <<4>>),
+        {exit, 0} = lists:last(all_of(Q))
+    end).
+
+a_terminal_ends(_) ->
+    with(fun(V) ->
+        %% its end of input is a key
+        {ok, P} = evum:spawn(V, "cat; echo after", [pty]),
+        ok = evum:write(P, eof),
+        {error, closed} = evum:write(P, "x"),
+        Messages = all_of(P),
+        {exit, 0} = lists:last(Messages),
+        {match, _} = re:run([B || {stdout, B} <- Messages], "after"),
+        {ok, #{stdout := Out}} = evum:exec(V, "read x; echo got $x", [pty, {stdin, "abc\n"}]),
+        {match, _} = re:run(Out, "got abc"),
+        %% and with its process all in it go
+        {ok, Q} = evum:spawn(V, "sleep 1000 | sleep 1000", [pty]),
+        until(fun() -> not gone(V, "sleep") end),
+        exit(Q, kill),
+        until(fun() -> gone(V, "sleep") end)
+    end).
+
+a_users_terminal_is_his(_) ->
+    with(fun(V) ->
+        {ok, #{status := 0, stdout := Out}} = evum:exec(V, "id -un; echo x > $(tty); stat -c %U $(tty)", [pty, {user, "nobody"}]),
+        {match, _} = re:run(Out, "^nobody\r\nx\r\nnobody\r\n$")
+    end).
+
+%% --- limits ----------------------------------------------------------------------------
+
+-define(BOMB, "f() { f | f & }; f 2>/dev/null; while :; do sleep 1; done").
+
+a_fork_bomb_is_limited(_) ->
+    with(fun(V) ->
+        {ok, P} = evum:spawn(V, ?BOMB, [{max_procs, 20}]),
+        [begin
+             {ok, #{stdout := N}} = evum:exec(V, "ps | grep -c '[s]h -c f()' || true"),
+             true = binary_to_integer(string:trim(N)) =< 20
+         end || _ <- lists:seq(1, 20)],
+        exit(P, kill),
+        until(fun() -> <<"0">> =:= out(V, "ps | grep -c '[s]h -c f()' || true") end)
+    end).
+
+%% Nobody limits it: the agent lives on, and so does who is next when it was killed.
+a_fork_bomb_is_survived(_) ->
+    with(fun(V) ->
+        {ok, P, M} = evum:spawn_monitor(V, ?BOMB),
+        _ = evum:exec(V, "true", [{timeout, 1000}]),
+        exit(P, kill),
+        killed = monitored(M, P),
+        until(fun() -> {ok, #{stdout => <<"alive\n">>, stderr => <<>>, status => 0}} =:= evum:exec(V, "echo alive", [{timeout, 5000}]) end, 30000),
+        until(fun() -> <<"0">> =:= out(V, "ps | grep -c '[s]h -c f()' || true") end, 20000)
+    end).
+
+a_memory_hog_is_limited(_) ->
+    V = vm([{mem, 128}]),
+    {ok, Bystander} = evum:spawn(V, ["cat"]),
+    {ok, #{status := {signal, kill}}} = evum:exec(V, ["tail", "/dev/zero"], [{max_mem, 16}]),
+    {ok, #{status := 0}} = evum:exec(V, "head -c 1000000 /dev/zero | tail > /dev/null", [{max_mem, 16}]),
+    ok = evum:write(Bystander, "x"),
+    expect(Bystander, {stdout, <<"x">>}),
+    stop(V).
+
+a_memory_hog_is_survived(_) ->
+    with(fun(V) ->
+        {ok, #{status := {signal, kill}}} = evum:exec(V, ["tail", "/dev/zero"]),
+        <<"alive">> = out(V, "echo alive")
     end).
 
 options_are_checked(_) ->
