@@ -359,24 +359,19 @@ static void wait_events(struct agent *agent, int timeout)
 	}
 }
 
-/* The earlier of two times; negative is never. */
-static int64_t earlier(int64_t a, int64_t b)
-{
-	return b < 0 || (a >= 0 && a < b) ? a : b;
-}
-
 /* How long there is nothing to do but by an event, in ms. */
 static int idle_time(const struct agent *agent)
 {
-	int64_t due = earlier(agent->stop_at == 0 ? -1 : agent->stop_at, limit_due(&agent->limits));
+	int64_t due =
+		boot_earlier(agent->stop_at == 0 ? -1 : agent->stop_at, limit_due(&agent->limits));
 
 	if (!outq_full(&agent->out))
-		due = earlier(due, procs_deadline(&agent->procs));
+		due = boot_earlier(due, procs_deadline(&agent->procs));
 	if (agent->ask_at > 0)
-		due = earlier(due, agent->ask_at);
+		due = boot_earlier(due, agent->ask_at);
 	/* Nobody tells when a program has read from its terminal. */
 	if (agent->typed > 0)
-		due = earlier(due, agent->now + agent->look_ms);
+		due = boot_earlier(due, agent->now + agent->look_ms);
 	if (due < 0)
 		return -1;
 	return due > agent->now ? (int)(due - agent->now) : 0;

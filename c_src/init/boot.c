@@ -27,6 +27,11 @@ int64_t boot_now_ms(void)
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+int64_t boot_earlier(int64_t a, int64_t b)
+{
+	return b < 0 || (a >= 0 && a < b) ? a : b;
+}
+
 int boot_next_signal(const sigset_t *set, int64_t wait_ms)
 {
 	struct timespec wait = {.tv_sec = wait_ms / 1000,

@@ -42,6 +42,8 @@ struct boot {
 int boot_error(struct boot *boot, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Milliseconds of a clock that only goes forward. */
 int64_t boot_now_ms(void);
+/* The earlier of two such times; negative is never. */
+int64_t boot_earlier(int64_t a, int64_t b);
 /* Takes the next of the signals in set, or 0 after wait_ms; negative waits for ever. */
 int boot_next_signal(const sigset_t *set, int64_t wait_ms);
 

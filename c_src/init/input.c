@@ -12,7 +12,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <termios.h>
 #include <unistd.h>
 
 /* Credit is given in pieces of at least this, or when all was taken. */
@@ -79,7 +78,7 @@ bool input_add_spooled(struct input *in, const struct spool *spool, uint32_t slo
 /* The oldest len bytes were handed on. */
 static void took(struct input *in, const uint8_t *bytes, uint32_t len)
 {
-	in->unfinished = bytes[len - 1] != '\n' && bytes[len - 1] != '\r';
+	in->end.unfinished = bytes[len - 1] != '\n' && bytes[len - 1] != '\r';
 	held_drop(&in->held, len);
 	in->taken += len;
 	in->drunk = len < AGENT_STDIN_WINDOW - in->drunk ? in->drunk + len : AGENT_STDIN_WINDOW;
@@ -129,36 +128,19 @@ static void grant(struct input *in, uint32_t id, struct outq *out, unsigned int 
 	in->taken = 0;
 }
 
-/*
- * A terminal has no end, so the byte is typed that stands for it: twice after an
- * unfinished line, which the first one only hands over.  A program that reads
- * without lines gets it as a byte, as from a keyboard.
- */
-static bool end_pty(struct input *in)
-{
-	struct termios mode;
-	uint8_t bytes[2];
-	size_t count;
-	ssize_t written;
-
-	if (tcgetattr(in->fd, &mode) < 0 || mode.c_cc[VEOF] == _POSIX_VDISABLE)
-		return true;
-	memset(bytes, mode.c_cc[VEOF], sizeof(bytes));
-	count = in->unfinished && (mode.c_lflag & ICANON) ? 2 : 1;
-	written = in->ready ? write(in->fd, bytes, count) : 0;
-	if (written > 0)
-		in->unfinished = false;
-	if (written < 0 && errno == EAGAIN)
-		in->ready = false;
-	return written == (ssize_t)count || (written < 0 && in->ready);
-}
-
-void input_pump(struct input *in, uint32_t id, struct outq *out, unsigned int *grown)
+void input_pump(struct input *in, uint32_t id, struct outq *out, unsigned int *grown, int64_t now)
 {
 	write_held(in);
 	grant(in, id, out, grown);
-	if (in->fd < 0 || (in->eof && in->held.len == 0 && (!in->pty || end_pty(in))))
+	if (in->fd >= 0 && in->eof && in->held.len == 0 && in->pty)
+		pty_end(in->fd, &in->end, now);
+	else if (in->fd < 0 || (in->eof && in->held.len == 0))
 		input_close(in, grown);
+}
+
+int64_t input_deadline(const struct input *in)
+{
+	return in->fd >= 0 && in->eof && in->held.len == 0 && in->pty ? in->end.look_at : -1;
 }
 
 void input_close(struct input *in, unsigned int *grown)

@@ -24,6 +24,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "boot.h"
 #include "evum.h"
 #include "pty.h"
 #include "streams.h"
@@ -316,7 +317,7 @@ static bool pump_one(struct procs *procs, struct proc *proc, struct outq *out, i
 	bool more = false;
 	int i;
 
-	input_pump(&proc->in, proc->id, out, &procs->grown);
+	input_pump(&proc->in, proc->id, out, &procs->grown, now);
 	for (i = 0; i < 2; i++) {
 		if (outq_full(out))
 			return true;
@@ -359,23 +360,30 @@ bool procs_pump(struct procs *procs, struct outq *out, int64_t now)
 	return more;
 }
 
+/* When what a program left open is given up; -1: never. */
+static int64_t finish_deadline(const struct proc *proc)
+{
+	int i;
+
+	/* What is still owed waits for the host's window, not for the clock. */
+	for (i = 0; proc->ended && i < 2; i++)
+		if (proc->out[i].fd >= 0 && proc->out[i].owed == 0)
+			return give_up_at(proc);
+	return -1;
+}
+
 int64_t procs_deadline(const struct procs *procs)
 {
-	int64_t first = -1, due;
 	const struct proc *proc;
+	int64_t first = -1;
 	unsigned int i;
 
 	for (i = 0; i < procs->high; i++) {
 		proc = &procs->slot[i];
-		if (!proc->used || !proc->ended)
+		if (!proc->used)
 			continue;
-		/* What is still owed waits for the host's window, not for the clock. */
-		if ((proc->out[0].fd < 0 || proc->out[0].owed > 0) &&
-		    (proc->out[1].fd < 0 || proc->out[1].owed > 0))
-			continue;
-		due = give_up_at(proc);
-		if (first < 0 || due < first)
-			first = due;
+		first = boot_earlier(first, finish_deadline(proc));
+		first = boot_earlier(first, input_deadline(&proc->in));
 	}
 	return first;
 }

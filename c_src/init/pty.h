@@ -5,6 +5,7 @@
 #ifndef EVUM_INIT_PTY_H
 #define EVUM_INIT_PTY_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -15,6 +16,17 @@
 int pty_open(int proc, pid_t init, uint16_t rows, uint16_t columns, int *master, int *slave);
 
 int pty_set_size(int fd, uint16_t rows, uint16_t columns);
+
+/* The end of what is typed; zeroed but for unfinished. */
+struct pty_end {
+	bool unfinished; /* the last line that was typed */
+	int count;	 /* of ends typed */
+	int wait_ms;
+	int64_t look_at; /* ms; when pty_end() is to be called next, -1: never again */
+};
+
+/* Types the end, as often as a program reads it. */
+void pty_end(int master, struct pty_end *end, int64_t now);
 
 /* In the program, a session's leader: makes descriptor 0 its terminal, and uid's. */
 int pty_take(void);

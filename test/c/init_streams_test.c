@@ -107,12 +107,12 @@ static void input_is_handed_on_and_granted(void)
 	make_pipe(fds);
 	in.fd = fds[1];
 	input_add(&in, (const uint8_t *)"hello", 5);
-	input_pump(&in, 1, &out, &grown);
+	input_pump(&in, 1, &out, &grown, 0);
 	CHECK(read(fds[0], got, sizeof(got)) == 5 && memcmp(got, "hello", 5) == 0);
 	CHECK(next_credit() == 5);
 	CHECK(next_credit() == 0);
 	input_add(&in, NULL, 0);
-	input_pump(&in, 1, &out, &grown);
+	input_pump(&in, 1, &out, &grown, 0);
 	CHECK(in.fd == -1 && read(fds[0], got, sizeof(got)) == 0);
 	close(fds[0]);
 }
@@ -140,10 +140,10 @@ static void input_of_one_that_reads_no_more_is_granted(void)
 	close(fds[0]);
 	in.fd = fds[1];
 	input_add(&in, bulk, 30000);
-	input_pump(&in, 1, &out, &grown);
+	input_pump(&in, 1, &out, &grown, 0);
 	CHECK(in.fd == -1 && next_credit() == 30000);
 	CHECK(input_add_spooled(&in, &spool, 0, 1000));
-	input_pump(&in, 1, &out, &grown);
+	input_pump(&in, 1, &out, &grown, 0);
 	CHECK(next_credit() == 1000 && in.held.len == 0);
 }
 
@@ -160,7 +160,7 @@ static uint32_t pass(struct input *in, int from, uint32_t len)
 
 	while (done < len) {
 		in->ready = true;
-		input_pump(in, 1, &out, &grown);
+		input_pump(in, 1, &out, &grown, 0);
 		count = read(from, got, sizeof(got));
 		CHECK(count > 0 && memcmp(got, bulk + done, (size_t)count) == 0);
 		done += (uint32_t)count;

@@ -70,6 +70,18 @@ static void end_of_file_is_typed(void)
 	}
 }
 
+/* A shell that edits its line is as good at losing the end as two that read one after the other. */
+static void the_end_is_there_for_whoever_reads_it(void)
+{
+	start("cat; cat; echo both", NULL);
+	type("");
+	CHECK(end() == 0);
+	CHECK(strcmp(machine.out, "both\r\n") == 0);
+	start("sh -i", NULL);
+	type("exit_of_a_shell=3\n");
+	CHECK(end() == 0);
+}
+
 static void all_that_was_written_arrives(void)
 {
 	static const char last[] = "line 1999\r\n";
@@ -128,6 +140,7 @@ int main(void)
 	it_is_the_terminal_of_all_three();
 	it_belongs_to_the_user();
 	end_of_file_is_typed();
+	the_end_is_there_for_whoever_reads_it();
 	all_that_was_written_arrives();
 	who_is_left_behind_is_not_waited_for();
 	a_change_of_its_size_is_told();
