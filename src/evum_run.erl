@@ -9,15 +9,21 @@
 %% The status is the program's whenever it ended by itself. A program that was
 %% killed because its machine halted, rebooted or panicked has none: that is told,
 %% and is trouble (125).
+%%
+%% At a terminal the program gets a pty of its size, and evum-attach hands on every
+%% key from the moment it runs; before that, ^C still ends the boot.
 -module(evum_run).
 
 -export([main/0]).
 
--define(WINDOW, 65536).
+-define(WINDOW, 1048576).
+-define(USAGE, "usage: ./evum run [--dist D] [--mem MiB] [--no-tty] [--] CMD...").
 %% the trouble is ours, not the program's; as of env, timeout and docker
 -define(TROUBLE, 125).
 %% a guest's init gives its programs half a second to go, then halts
 -define(HALT_MS, 1500).
+%% how long a program's input is waited for at a time
+-define(WRITE_MS, 60000).
 %% timeout(1) and terminals send a signal to the process and to its group: that is one
 -define(SAME_MS, 300).
 
@@ -37,6 +43,7 @@
 -define(EXIT, 3).
 -define(TEXT, 4).
 -define(TAKEN, 5).
+-define(STARTED, 6).
 
 -type stream() :: {Window :: non_neg_integer(), Waiting :: binary()}.
 
@@ -49,9 +56,8 @@
     %% for stdout and stderr: bytes that the link takes, and what waits for it
     out = {?WINDOW, <<>>} :: stream(),
     err = {?WINDOW, <<>>} :: stream(),
-    %% typed, and not yet taken by the program
-    input = [] :: [binary() | eof],
-    busy = false :: boolean(),
+    %% who writes what was typed to the program, and waits until it is taken
+    writer :: pid(),
     %% a signal was passed on: the program may end by it
     signalled = false :: boolean(),
     %% when it was first asked to end (INT, TERM), with no reaction seen since
@@ -91,25 +97,49 @@ arguments([<<"--mem">>, Mem | Rest], Options) ->
     catch
         error:badarg -> throw({trouble, "--mem takes a number of MiB"})
     end;
+arguments([<<"--no-tty">> | Rest], Options) -> arguments(Rest, Options#{tty => false});
 arguments([<<"--">> | Command], Options) -> command(Command, Options);
 arguments([<<"-", _/binary>> = Option | _], _Options) ->
-    throw({trouble, ["run has no option ", Option, "; usage: ./evum run [--dist D] [--mem MiB] [--] CMD..."]});
+    throw({trouble, ["run has no option ", Option, "; " ?USAGE]});
 arguments(Command, Options) -> command(Command, Options).
 
-command([], _Options) -> throw({trouble, "run what? usage: ./evum run [--dist D] [--mem MiB] [--] CMD..."});
+command([], _Options) -> throw({trouble, "run what? " ?USAGE});
 command(Command, Options) -> {Options, Command}.
 
 run(Port, Options, Command) ->
     {ok, _} = application:ensure_all_started(evum),
-    {Vm, Early} = boot(Port, Options),
-    case evum:spawn(Vm, Command, #{}) of
+    {Vm, Early} = boot(Port, maps:without([tty], Options)),
+    {Hello, Frames} = hello(Port, Early),
+    Terminal = terminal(Hello, maps:get(tty, Options, true)),
+    case evum:spawn(Vm, Command, Terminal) of
         {ok, Proc} ->
+            send(Port, [?STARTED, case Terminal of #{pty := _} -> 1; #{} -> 0 end]),
             Run = #run{port = Port, vm = Vm, proc = Proc, monitor = monitor(process, Proc),
-                       vm_monitor = monitor(process, Vm)},
-            loop(lists:foldl(fun frame/2, Run, Early));
+                       vm_monitor = monitor(process, Vm), writer = spawn_link(fun() -> writer(Port, Proc) end)},
+            loop(lists:foldl(fun frame/2, Run, Frames));
         {error, Reason} ->
             not_started(Reason, hd(Command))
     end.
+
+%% The first frame says what evum-attach has at its ends.
+hello(_Port, [Hello | Frames]) -> {Hello, Frames};
+hello(Port, []) ->
+    receive
+        {Port, {data, Hello}} -> {Hello, []};
+        {'EXIT', Port, _} -> halt(?TROUBLE)
+    end.
+
+terminal(<<?HELLO, 1, Rows:16, Columns:16>>, true) ->
+    maps:merge(#{pty => size(Rows, Columns)}, terminal_type(os:getenv("TERM")));
+terminal(<<?HELLO, _:5/binary>>, _Wanted) -> #{}.
+
+%% Some terminals don't know their size.
+size(0, _) -> true;
+size(_, 0) -> true;
+size(Rows, Columns) -> {Rows, Columns}.
+
+terminal_type(false) -> #{};
+terminal_type(Type) -> #{env => [{"TERM", Type}]}.
 
 %% Boots the machine in a process of its own, so that the link is heard
 %% meanwhile. Returns the machine and the frames that came too early.
@@ -137,20 +167,21 @@ loop(#run{port = Port, proc = Proc, monitor = Monitor, out = {_, Out}, err = {_,
         {'EXIT', Port, _} -> closed(Run);
         {evum, Proc, {stdout, Bytes}} when Out =:= <<>> -> loop(output(?STDOUT, Bytes, Run#run{asked = none}));
         {evum, Proc, {stderr, Bytes}} when Err =:= <<>> -> loop(output(?STDERR, Bytes, Run#run{asked = none}));
-        {evum, Proc, stdin_ready} -> loop(input(Run#run{busy = false}));
         {evum, Proc, {exit, Status}} when Out =:= <<>>, Err =:= <<>> -> exited(Status, Run);
         {'DOWN', Monitor, process, Proc, Reason} when Out =:= <<>>, Err =:= <<>> -> ended(Reason)
     end.
 
-frame(<<?DATA, Bytes/binary>>, #run{input = Input} = Run) -> input(Run#run{input = Input ++ [Bytes]});
-frame(<<?EOF>>, #run{input = Input} = Run) -> input(Run#run{input = Input ++ [eof]});
+frame(<<?DATA, Bytes/binary>>, Run) -> typed(Bytes, Run);
+frame(<<?EOF>>, Run) -> typed(eof, Run);
 frame(<<?SIGNAL, Number>>, #run{proc = Proc} = Run) ->
     Run1 = asked(Number, erlang:monotonic_time(millisecond), Run),
     _ = evum:signal(Proc, Number),
     Run1#run{signalled = true};
 frame(<<?ACK, Fd, N:32>>, Run) -> acknowledged(Fd, N, Run);
-frame(<<?HELLO, _/binary>>, Run) -> Run;
-frame(<<?WINSIZE, _/binary>>, Run) -> Run.
+frame(<<?WINSIZE, Rows:16, Columns:16>>, #run{proc = Proc} = Run) ->
+    %% a terminal that doesn't know its size is an error, which changes nothing
+    _ = evum:winsize(Proc, {Rows, Columns}),
+    Run.
 
 %% A program that stays silent when it is asked again is ended with its machine.
 asked(Number, Now, #run{asked = none} = Run) when Number =:= ?SIGINT; Number =:= ?SIGTERM ->
@@ -185,30 +216,31 @@ pass(Port, Stream, Window, Bytes) ->
             {Window - N, Later}
     end.
 
-%% Hands on what was typed, as far as the program takes it.
-input(#run{busy = true} = Run) -> Run;
-input(#run{input = []} = Run) -> Run;
-input(#run{proc = Proc, input = [Item | Rest]} = Run) ->
-    case evum:write(Proc, Item) of
-        ok -> input(taken(size_of(Item), Run#run{input = Rest}));
-        {error, {busy, N}} ->
-            taken(N, Run#run{input = [left(N, Item) | Rest], busy = true});
-        %% it doesn't read any more, or is gone: its exit tells
-        {error, _} -> input(taken(size_of(Item), Run#run{input = Rest}))
+typed(Data, #run{writer = Writer} = Run) ->
+    Writer ! {typed, Data},
+    Run.
+
+%% Passes on what was typed, in order; the link's window bounds what waits here.
+-spec writer(port(), pid()) -> no_return().
+writer(Port, Proc) ->
+    receive
+        {typed, Data} ->
+            write(Proc, Data),
+            Data =:= eof orelse send(Port, [?TAKEN, <<(byte_size(Data)):32>>]),
+            writer(Port, Proc)
     end.
 
-left(0, Item) -> Item;
-left(N, Bytes) ->
-    <<_:N/binary, Left/binary>> = Bytes,
+%% Where it doesn't read any more, or is gone, its exit tells.
+write(Proc, Data) ->
+    case evum:write(Proc, Data, ?WRITE_MS) of
+        {error, {timeout, N}} -> write(Proc, left(N, Data));
+        _ -> ok
+    end.
+
+left(_, eof) -> eof;
+left(N, Data) ->
+    <<_:N/binary, Left/binary>> = Data,
     Left.
-
-size_of(eof) -> 0;
-size_of(Bytes) -> byte_size(Bytes).
-
-taken(0, Run) -> Run;
-taken(N, #run{port = Port} = Run) ->
-    send(Port, [?TAKEN, <<N:32>>]),
-    Run.
 
 -spec exited(evum_proc:ending(), #run{}) -> no_return().
 exited({signal, Signal}, #run{signalled = false} = Run) when Signal =:= kill; Signal =:= term ->

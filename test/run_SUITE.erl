@@ -15,13 +15,19 @@ init_per_suite(Config) ->
     evum_test_lib:init_suite(Config).
 end_per_suite(Config) -> evum_test_lib:end_suite(Config).
 init_per_testcase(Case, Config) -> evum_test_lib:begin_case(Case, Config).
-end_per_testcase(Case, Config) -> evum_test_lib:end_case(Case, Config).
+end_per_testcase(Case, Config) ->
+    Result = evum_test_lib:end_case(Case, Config),
+    %% a case that failed at a terminal leaves the terminal
+    [evum_test_lib:kill(P, "KILL") || {P, Name} <- evum_test_lib:marked(), lists:member(Name, [<<"script">>, <<"evum-attach">>])],
+    Result.
 
 all() ->
     [
         the_status_is_the_programs, outputs_are_apart, input_is_piped_through,
         a_build_leaves_the_input_alone, arguments_are_bytes, signals_end_with_128_and_more,
         trouble_is_a_sentence_and_125, the_host_dist_runs, an_interrupt_is_forwarded, a_closed_reader_ends_it, whoever_is_killed_nothing_is_left,
+        bulk_goes_through_untouched, a_terminal_is_the_programs, keys_reach_what_is_in_front, one_key_cuts_the_power,
+        a_signal_gives_the_terminal_back, what_is_redirected_gets_pipes,
         endings_of_the_machine_are_trouble, the_doctor_reports, unknown_commands_are_refused
     ].
 
@@ -99,6 +105,102 @@ whoever_is_killed_nothing_is_left(_) ->
          {Name, true} = {Name, ended(Port) > 0},
          ok = evum_test_lib:gone([P || {P, _} <- Ours], 2000)
      end || Name <- [<<"evum-attach">>, <<"beam">>, <<"evum_port">>, <<"kernel">>]].
+
+bulk_goes_through_untouched(_) ->
+    File = "/tmp/ct-bulk-" ++ os:getpid(),
+    ok = file:write_file(File, [crypto:strong_rand_bytes(1 bsl 20) || _ <- lists:seq(1, 64)]),
+    {0, Sums, <<>>} = sh(["{ ", evum(), " run cat < ", File, " | md5sum; md5sum < ", File, "; } && rm ", File]),
+    [Sum, Sum] = binary:split(Sums, <<"\n">>, [global, trim]).
+
+%% --- at a terminal -------------------------------------------------------------------
+
+%% A terminal of 30 x 100 with a shell command on it, by script(1). It prints
+%% the terminal's name first and its state, status=N, last.
+terminal(Command) ->
+    Line = ["stty rows 30 cols 100; tty; ", Command, "; echo status=$?; stty -a"],
+    Port = open_port({spawn_executable, os:find_executable("script")},
+                     [{args, ["-qec", unicode:characters_to_list(Line), "/dev/null"]}, exit_status, binary,
+                      {env, [{"TERM", "vt220"}, {"SHELL", "/bin/sh"}]}]),
+    {Shown, Text} = shown(Port, "/dev/pts/[0-9]+", <<>>),
+    {match, [Tty]} = re:run(Shown, "/dev/pts/[0-9]+", [{capture, first, list}]),
+    {Port, Tty, Text}.
+
+%% What the terminal shows up to a match, and what comes behind it.
+shown(Port, Pattern, Text) ->
+    case re:run(Text, Pattern) of
+        {match, [{At, Len} | _]} ->
+            <<Shown:(At + Len)/binary, Rest/binary>> = Text,
+            {Shown, Rest};
+        nomatch ->
+            receive
+                {Port, {data, More}} -> shown(Port, Pattern, <<Text/binary, More/binary>>);
+                {Port, {exit_status, Status}} -> error({ended, Status, Pattern, Text})
+            after 20000 -> error({not_shown, Pattern, Text})
+            end
+    end.
+
+%% Types, and awaits what is shown then.
+type(Keys, Pattern, {Port, Tty, Text}) ->
+    true = port_command(Port, Keys),
+    {_, Rest} = shown(Port, Pattern, Text),
+    {Port, Tty, Rest}.
+
+%% The command is over: it had this status, and the terminal is as it was.
+left_with(Status, {Port, _, Text}) ->
+    {_, Rest} = shown(Port, "status=" ++ integer_to_list(Status) ++ "\r", Text),
+    %% the last word of stty -a
+    {State, _} = shown(Port, "extproc", Rest),
+    nomatch = re:run(State, "-(icanon|echo|isig|opost|icrnl) "),
+    receive {Port, {exit_status, 0}} -> ok after 5000 -> error(alive) end.
+
+a_terminal_is_the_programs(_) ->
+    T0 = terminal([evum(), " run -- sh"]),
+    T1 = type("stty size; echo $TERM; tty\r", "30 100\r\nvt220\r\n/dev/pts/0", T0),
+    {_, Tty, _} = T1,
+    {0, _, _} = sh(["stty -F ", Tty, " rows 41 cols 123"]),
+    %% its own SIGWINCH tells when the size has arrived
+    T2 = type("until [ \"$(stty size)\" = '41 123' ]; do :; done; echo chan''ged\r", "changed", T1),
+    left_with(7, type("exit 7\r", "exit 7", T2)).
+
+keys_reach_what_is_in_front(_) ->
+    T0 = terminal([evum(), " run -- sh"]),
+    T1 = type("sh -c 'echo rea\"\"dy; exec sleep 1000'\r", "ready", T0),
+    T2 = type(<<3>>, "# ", T1),
+    T3 = type("echo $?\r", "130\r", T2),
+    T4 = type("sh -c 'echo rea\"\"dy; exec sleep 1000'\r", "ready", T3),
+    T5 = type(<<26>>, "Stopped", T4),
+    T6 = type("bg; jobs\r", "Running", T5),
+    T7 = type("kill %1; sh -c 'echo rea\"\"dy; exec cat'\r", "ready", T6),
+    %% the end of a terminal's input is a key as well
+    T8 = type("line\r", "line\r\nline\r\n", T7),
+    T9 = type(<<4>>, "# ", T8),
+    left_with(0, type(<<4>>, "\n", T9)).
+
+one_key_cuts_the_power(_) ->
+    T0 = terminal([evum(), " run -- sh -c 'trap \"\" INT QUIT TERM HUP; echo ready; while :; do sleep 1; done'"]),
+    {Port, Tty, Text} = T0,
+    {_, Rest} = shown(Port, "ready", Text),
+    T1 = type(<<3, 3, 28>>, "\\^\\\\", {Port, Tty, Rest}),
+    left_with(137, type(<<16#1d>>, "power was cut", T1)).
+
+a_signal_gives_the_terminal_back(_) ->
+    [begin
+         {Port, Tty, Text} = terminal([evum(), " run -- sh -c 'echo ready; exec sleep 1000'"]),
+         {_, Rest} = shown(Port, "ready", Text),
+         [Pid] = [P || {P, <<"evum-attach">>} <- evum_test_lib:marked()],
+         ok = evum_test_lib:kill(Pid, Signal),
+         left_with(Status, {Port, Tty, Rest})
+     end || {Signal, Status} <- [{"TERM", 143}, {"HUP", 129}, {"INT", 130}]].
+
+what_is_redirected_gets_pipes(_) ->
+    Look = " sh -c 'test -t 0; i=$?; test -t 1; o=$?; echo $i$o; echo err >&2'",
+    [begin
+         {Port, _, Text} = terminal([evum(), " run ", Redirected]),
+         {_, Rest} = shown(Port, Shown, Text),
+         left_with(0, {Port, none, Rest})
+     end || {Redirected, Shown} <- [{["--", Look], "00\r\nerr"}, {["--", Look, " | cat"], "11\r\n"},
+                                    {["--", Look, " </dev/null"], "11\r\n"},
+                                    {["--no-tty --", Look, " 2>/dev/null"], "11\r\n(?=status)"}]].
 
 endings_of_the_machine_are_trouble(_) ->
     [begin

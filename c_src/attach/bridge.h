@@ -23,26 +23,32 @@ enum bridge_end {
 
 /* Output on its way: at most the window, acknowledged when it was written. */
 struct sink {
-	int fd;
+	int number;  /* 1 or 2, as the link names it */
+	int fd;	     /* where it is written to */
+	size_t most; /* that can be written at once without a block */
 	size_t start;
 	size_t len;
-	unsigned char bytes[LINK_WINDOW];
+	uint32_t written; /* and not yet acknowledged */
+	unsigned char bytes[LINK_RUN_WINDOW];
 };
 
 struct bridge {
 	struct link link;
 	struct tty *tty;
-	bool forward_signals; /* to the program; else a signal detaches, and so does the input's end */
+	bool program; /* signals go to it; else a signal detaches, and so does the input's end */
+	bool started; /* what is typed may be read */
 	bool input_ended;
 	bool exited;
 	int status;
 	int end;       /* enum bridge_end, or -1: goes on */
 	size_t window; /* bytes that may be sent before they are acknowledged */
-	int signals;   /* signalfd */
+	size_t window_max;
+	int signals; /* signalfd */
+	unsigned char input[LINK_DATA_MAX];
 	struct sink sinks[2];
 };
 
-int bridge_init(struct bridge *bridge, int link_fd, struct tty *tty, bool forward_signals);
+int bridge_init(struct bridge *bridge, int link_fd, struct tty *tty, bool program);
 int bridge_run(struct bridge *bridge);
 
 #endif

@@ -3,8 +3,9 @@
  * Frames between evum-attach and the BEAM
  *
  * {packet, 4}: a 32-bit big-endian length, then that many bytes, the first of
- * which is the type.  Every stream has a window of LINK_WINDOW bytes: a sender
- * stops there until the receiver acknowledges what it has passed on.
+ * which is the type.  Every stream has a window, of LINK_WINDOW bytes on a console and
+ * of LINK_RUN_WINDOW for a program: a sender stops there until the receiver
+ * acknowledges what it has passed on.
  */
 #ifndef EVUM_ATTACH_LINK_H
 #define EVUM_ATTACH_LINK_H
@@ -14,7 +15,9 @@
 #include <stdint.h>
 
 #define LINK_WINDOW 65536u
-#define LINK_FRAME_MAX (LINK_WINDOW + 16u)
+#define LINK_RUN_WINDOW 1048576u /* both sides are copying at full speed: ?WINDOW of evum_run.erl */
+#define LINK_DATA_MAX 131072u
+#define LINK_FRAME_MAX (LINK_DATA_MAX + 16u)
 
 enum link_to_beam {
 	LINK_HELLO = 0,	  /* u8 terminal?, u16 rows, u16 columns */
@@ -26,11 +29,12 @@ enum link_to_beam {
 };
 
 enum link_from_beam {
-	LINK_STDOUT = 1, /* bytes */
-	LINK_STDERR = 2, /* bytes */
-	LINK_EXIT = 3,	 /* u8 status; nothing follows */
-	LINK_TEXT = 4,	 /* a line for the person, no line end */
-	LINK_TAKEN = 5,	 /* u32 bytes of LINK_DATA that were passed on */
+	LINK_STDOUT = 1,  /* bytes */
+	LINK_STDERR = 2,  /* bytes */
+	LINK_EXIT = 3,	  /* u8 status; nothing follows */
+	LINK_TEXT = 4,	  /* a line for the person, no line end */
+	LINK_TAKEN = 5,	  /* u32 bytes of LINK_DATA that were passed on */
+	LINK_STARTED = 6, /* u8: 1, the program has the terminal; 0, it has pipes */
 };
 
 struct link {

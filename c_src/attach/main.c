@@ -3,7 +3,8 @@
  * evum-attach: a terminal, or stdio, on one side, a machine on the other
  *
  *	evum-attach LABEL              the console of a running machine
- *	evum-attach --run PROGRAM …    what PROGRAM (an erl) sends on descriptors 3 and 4
+ *	evum-attach --run PROGRAM …    what PROGRAM (an erl) sends on descriptors 3 and 4;
+ *				       a program of a machine's, perhaps on a pty of its own
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -21,6 +22,7 @@
 
 #define STATUS_TROUBLE \
 	125 /* as of env, timeout and docker: the trouble is ours, not the program's */
+#define STATUS_POWER_CUT (128 + SIGKILL)
 #define BEAM_END_MS 15000 /* the BEAM stops its machine when the link closes */
 
 struct attach {
@@ -80,8 +82,13 @@ static int run(struct attach *attach, char *const argv[])
 		return STATUS_TROUBLE;
 	}
 	end = bridge_run(&attach->bridge);
+	tty_restore(&attach->tty);
 	close(fd);
 	err = spawn_wait(pid, BEAM_END_MS);
+	if (end == BRIDGE_DETACHED) {
+		fprintf(stderr, "\nevum: the machine's power was cut\n");
+		return STATUS_POWER_CUT;
+	}
 	if (end < 0 || end == BRIDGE_LOST)
 		return show_lost(err < 0 ? 0 : err);
 	return end > BRIDGE_SIGNAL ? end_by_signal(end - BRIDGE_SIGNAL) : end;

@@ -6,10 +6,15 @@
  * runs on the other, with pipes as its descriptors 0, 1 and 2.
  */
 #include <arpa/inet.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include "bridge.h"
@@ -26,7 +31,7 @@ struct play {
 static void child(int link, int input, int output, int errors, bool program)
 {
 	static struct bridge bridge;
-	struct tty tty = {0};
+	struct tty tty;
 	int end;
 
 	dup2(input, 0);
@@ -34,9 +39,11 @@ static void child(int link, int input, int output, int errors, bool program)
 	dup2(errors, 2);
 	close_range(3, (unsigned int)link - 1, 0);
 	close_range((unsigned int)link + 1, ~0U, 0);
+	tty_open(&tty);
 	if (bridge_init(&bridge, link, &tty, program) != 0)
 		_exit(99);
 	end = bridge_run(&bridge);
+	tty_restore(&tty);
 	_exit(end == BRIDGE_LOST	       ? 98
 	      : end == BRIDGE_SIGNAL + SIGPIPE ? 97
 	      : end == BRIDGE_DETACHED	       ? 96
@@ -67,6 +74,35 @@ static void play_kind(struct play *play, bool program)
 static void play_start(struct play *play)
 {
 	play_kind(play, true);
+}
+
+/* At a terminal, whose other end is play->input, of 30 rows and 100 columns. */
+static void play_terminal(struct play *play)
+{
+	const struct winsize size = {.ws_row = 30, .ws_col = 100};
+	int link[2];
+	int input = posix_openpt(O_RDWR | O_NOCTTY);
+	int terminal;
+
+	CHECK(input >= 0 && grantpt(input) == 0 && unlockpt(input) == 0);
+	terminal = open(ptsname(input), O_RDWR | O_NOCTTY);
+	CHECK(terminal >= 0 && ioctl(terminal, TIOCSWINSZ, &size) == 0);
+	CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, link) == 0);
+	play->pid = fork();
+	CHECK(play->pid >= 0);
+	if (play->pid == 0)
+		child(link[1], terminal, terminal, terminal, true);
+	close(link[1]);
+	/* kept open: what a terminal is set to is forgotten with its last user */
+	*play = (struct play){link[0], input, terminal, dup(terminal), play->pid};
+}
+
+static tcflag_t terminal_flags(const struct play *play)
+{
+	struct termios mode;
+
+	CHECK(tcgetattr(play->output, &mode) == 0);
+	return mode.c_lflag;
 }
 
 static int play_end(struct play *play)
@@ -138,17 +174,17 @@ static void outputs_stay_apart_and_the_status_comes_last(void)
 
 static void input_is_passed_on_up_to_the_window(void)
 {
-	static char bytes[LINK_WINDOW + 4096];
+	static char bytes[65536];
 	static const unsigned char taken[4] = {0, 0, 16, 0};
 	struct play play;
 	size_t sum = 0;
 
 	play_start(&play);
 	CHECK(next_frame(play.link, frame, &frame_len) == LINK_HELLO);
-	CHECK(write(play.input, bytes, LINK_WINDOW) == LINK_WINDOW);
-	while (sum < LINK_WINDOW) {
-		CHECK(next_frame(play.link, frame, &frame_len) == LINK_DATA);
-		sum += frame_len;
+	while (sum < LINK_RUN_WINDOW) {
+		CHECK(write(play.input, bytes, sizeof(bytes)) == sizeof(bytes));
+		for (size_t end = sum + sizeof(bytes); sum < end; sum += frame_len)
+			CHECK(next_frame(play.link, frame, &frame_len) == LINK_DATA);
 	}
 	CHECK(write(play.input, bytes, 4096) == 4096);
 	CHECK(recv(play.link, frame, 1, MSG_DONTWAIT) < 0);
@@ -179,7 +215,7 @@ static void a_byte_is_acknowledged_once_it_was_written(void)
 	while (sum < sizeof(bytes)) {
 		CHECK(next_frame(play.link, frame, &frame_len) == LINK_ACK && frame_len == 5);
 		CHECK(frame[0] == 1);
-		sum += (size_t)frame[3] << 8 | frame[4];
+		sum += (size_t)frame[2] << 16 | (size_t)frame[3] << 8 | frame[4];
 	}
 	send_frame(play.link, LINK_EXIT, "\0", 1);
 	CHECK(play_end(&play) == 0);
@@ -239,6 +275,62 @@ static void a_script_leaves_a_silent_console(void)
 	CHECK(play_end(&play) == 96);
 }
 
+static void a_program_gets_the_terminal_once_it_runs(void)
+{
+	static const unsigned char size[5] = {1, 0, 30, 0, 100};
+	struct pollfd poll_fd;
+	struct play play;
+
+	play_terminal(&play);
+	poll_fd = (struct pollfd){.fd = play.link, .events = POLLIN};
+	CHECK(next_frame(play.link, frame, &frame_len) == LINK_HELLO);
+	CHECK(frame_len == 5 && memcmp(frame, size, 5) == 0);
+	CHECK(write(play.input, "early\n", 6) == 6);
+	CHECK(poll(&poll_fd, 1, 100) == 0 && (terminal_flags(&play) & ICANON));
+	send_frame(play.link, LINK_STARTED, "\1", 1);
+	CHECK(next_frame(play.link, frame, &frame_len) == LINK_DATA && frame_len == 6);
+	CHECK((terminal_flags(&play) & (ICANON | ISIG | ECHO)) == 0);
+	CHECK(write(play.input, "\3", 1) == 1);
+	CHECK(next_frame(play.link, frame, &frame_len) == LINK_DATA && frame[0] == 3);
+	CHECK(write(play.input, "a\x1d", 2) == 2);
+	CHECK(next_frame(play.link, frame, &frame_len) == LINK_DATA && frame_len == 1);
+	CHECK(play_end(&play) == 96);
+}
+
+static void a_program_with_pipes_leaves_the_terminal_alone(void)
+{
+	struct play play;
+
+	play_terminal(&play);
+	CHECK(next_frame(play.link, frame, &frame_len) == LINK_HELLO);
+	send_frame(play.link, LINK_STARTED, "\0", 1);
+	CHECK(write(play.input, "\x1d\n", 2) == 2);
+	CHECK(next_frame(play.link, frame, &frame_len) == LINK_DATA && frame_len == 2);
+	CHECK((terminal_flags(&play) & (ICANON | ISIG | ECHO)) == (ICANON | ISIG | ECHO));
+	send_frame(play.link, LINK_EXIT, "\0", 1);
+	CHECK(play_end(&play) == 0);
+}
+
+/* Nobody reads what is printed: signals and keys go on, and the terminal is given back. */
+static void a_terminal_that_is_stuck_stops_nothing(void)
+{
+	static char bytes[LINK_DATA_MAX];
+	struct play play;
+
+	memset(bytes, 'x', sizeof(bytes));
+	play_terminal(&play);
+	CHECK(next_frame(play.link, frame, &frame_len) == LINK_HELLO);
+	send_frame(play.link, LINK_STARTED, "\1", 1);
+	for (size_t sum = 0; sum < LINK_RUN_WINDOW; sum += sizeof(bytes))
+		send_frame(play.link, LINK_STDOUT, bytes, sizeof(bytes));
+	CHECK(kill(play.pid, SIGTERM) == 0);
+	while (next_frame(play.link, frame, &frame_len) == LINK_ACK)
+		;
+	CHECK(frame_len == 1 && frame[0] == SIGTERM);
+	CHECK(write(play.input, "\x1d", 1) == 1);
+	CHECK(play_end(&play) == 96);
+}
+
 int main(void)
 {
 	signal(SIGPIPE, SIG_IGN);
@@ -250,5 +342,8 @@ int main(void)
 	a_reader_that_left_ends_it();
 	a_beam_that_left_is_told();
 	a_script_leaves_a_silent_console();
+	a_program_gets_the_terminal_once_it_runs();
+	a_program_with_pipes_leaves_the_terminal_alone();
+	a_terminal_that_is_stuck_stops_nothing();
 	return 0;
 }

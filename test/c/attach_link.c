@@ -96,7 +96,7 @@ static void a_frame_over_the_bound_is_refused(void)
 
 static void a_full_queue_takes_no_more(void)
 {
-	static const unsigned char bytes[LINK_WINDOW];
+	static const unsigned char bytes[LINK_DATA_MAX];
 
 	pair_open();
 	CHECK(link_send(&here, LINK_DATA, bytes, sizeof(bytes)) == 0);
