@@ -210,7 +210,7 @@ loop(#proc{vm = Vm, vm_monitor = VmMonitor, caller_monitor = CallerMonitor, stre
         {'DOWN', CallerMonitor, process, _, _} -> exit({shutdown, owner_down});
         {'EXIT', _, normal} -> loop(P);
         {'EXIT', _, Reason} -> loop(told_to_end(Reason, P));
-        _Other -> loop(P)
+        Other -> loop(P#proc{out = evum_proc_out:heard(Other, Stream, Out)})
     end.
 
 event({running, Port, Id}, P) -> pump_input(P#proc{stream = {Port, Id}});

@@ -9,14 +9,14 @@
 %% that, past a full mailbox.
 %%
 %% So a program whose output nobody takes costs two windows here, and in an owner's
-%% mailbox, whoever fills it, the first windows and about 16 MiB. Of an owner on
-%% another node the mailbox can't be seen: it is sent all.
+%% mailbox, whoever fills it, the first windows and about 16 MiB. An owner on another
+%% node is sent a MiB at a time, and then his node is asked how many messages he has.
 %%
 %% The process that owns this is sent `{evum_proc_out, pump}' and `{evum_proc_out,
-%% acknowledge}', for pump/2 and acknowledge/2.
+%% acknowledge}', for pump/2 and acknowledge/2, and the other node's answer, for heard/3.
 -module(evum_proc_out).
 
--export([window/0, owner/1, collect/1, add/4, pump/2, acknowledge/2, flush/1, collected/1]).
+-export([window/0, owner/1, collect/1, add/4, pump/2, acknowledge/2, heard/3, flush/1, collected/1]).
 -export_type([output/0, collected/0]).
 
 %% bytes of each stream that may be unacknowledged
@@ -26,6 +26,8 @@
 -define(QUEUE_MAX, 1000).
 -define(QUEUE_BYTES, 16777216).
 -define(HELD_MS, 10).
+%% bytes to an owner on another node before it is asked after him
+-define(UNSEEN_MAX, 1048576).
 %% how soon a port that had no room is tried again
 -define(RETRY_MS, 5).
 
@@ -42,6 +44,9 @@
     held = false :: boolean(),
     %% bytes that are delivered whatever the owner's mailbox holds
     free = #{1 => ?WINDOW, 2 => ?WINDOW} :: #{fd() => non_neg_integer()},
+    %% delivered since an owner's mailbox on another node was seen, and the question
+    unseen = 0 :: non_neg_integer(),
+    asked :: undefined | erpc:request_id(),
     %% acknowledgements that have not gone to the port
     credit = #{} :: #{fd() => pos_integer()}
 }).
@@ -83,7 +88,7 @@ deliver(Stream, #output{sink = {owner, Owner}, queue = Queue} = Out) ->
                 true ->
                     send(Owner, Fd, Bytes),
                     deliver(Stream, credit(Fd, Bytes, Stream, spend(Fd, byte_size(Bytes), Out#output{queue = Rest})));
-                false -> hold(Out)
+                false -> wait(Owner, Out)
             end
     end.
 
@@ -94,21 +99,45 @@ send(Owner, Fd, Bytes) ->
 stream(1) -> stdout;
 stream(2) -> stderr.
 
+takes(Fd, Size, Owner, #output{free = Free, unseen = Unseen}) ->
+    maps:get(Fd, Free) > 0 orelse
+        case node(Owner) =:= node() of
+            true -> keeps_up(Size, process_info(Owner, message_queue_len));
+            false -> Unseen < ?UNSEEN_MAX
+        end.
+
+keeps_up(Size, {message_queue_len, Len}) -> Len < ?QUEUE_MAX andalso Len * Size < ?QUEUE_BYTES;
+%% he has just ended
+keeps_up(_Size, undefined) -> false.
+
+spend(Fd, N, #output{free = Free, unseen = Unseen} = Out) ->
+    Out#output{free = maps:update_with(Fd, fun(Left) -> max(0, Left - N) end, Free), unseen = Unseen + N}.
+
+wait(Owner, #output{asked = undefined} = Out) when node(Owner) =/= node() ->
+    Out#output{asked = erpc:send_request(node(Owner), erlang, process_info, [Owner, message_queue_len])};
+wait(Owner, Out) when node(Owner) =/= node() -> Out;
+wait(_Owner, Out) -> hold(Out).
+
 hold(#output{held = true} = Out) -> Out;
 hold(Out) ->
     _ = erlang:send_after(?HELD_MS, self(), {?MODULE, pump}),
     Out#output{held = true}.
 
-takes(Fd, Size, Owner, #output{free = Free}) -> maps:get(Fd, Free) > 0 orelse keeps_up(Size, Owner).
-
-spend(Fd, N, #output{free = Free} = Out) ->
-    Out#output{free = maps:update_with(Fd, fun(Left) -> max(0, Left - N) end, Free)}.
-
-keeps_up(_Size, Owner) when node(Owner) =/= node() -> true;
-keeps_up(Size, Owner) ->
-    case process_info(Owner, message_queue_len) of
-        {_, Len} -> Len < ?QUEUE_MAX andalso Len * Size < ?QUEUE_BYTES;
-        undefined -> false
+%% @doc Takes another node's answer, if a message is one.
+-spec heard(Message :: term(), evum_proc_in:stream() | undefined, output()) -> output().
+heard(_Message, _Stream, #output{asked = undefined} = Out) -> Out;
+heard(Message, Stream, #output{asked = Asked, queue = Queue} = Out) ->
+    try erpc:check_response(Message, Asked) of
+        no_response -> Out;
+        {response, Len} ->
+            {value, {_Fd, Bytes}} = queue:peek(Queue),
+            case keeps_up(byte_size(Bytes), Len) of
+                true -> deliver(Stream, Out#output{asked = undefined, unseen = 0});
+                false -> hold(Out#output{asked = undefined})
+            end
+    catch
+        %% his node is gone, or going
+        _:_ -> hold(Out#output{asked = undefined})
     end.
 
 credit(Fd, Bytes, Stream, #output{credit = Credit} = Out) ->

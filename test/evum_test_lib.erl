@@ -9,7 +9,7 @@
 -export([init_suite/1, end_suite/1, begin_case/2, end_case/2]).
 -export([vm/0, vm/1, stop/1, down/1, down/2, monitored/2, monitored/3, expect/2, expect/3, flush/0, lines/1]).
 -export([pids/1, port_pid/1, init_pid/1, kernel_pid/1, kill/2, alive/1, gone/2, until/1, until/2]).
--export([tree/0, evum/0, sh/1, sh/2, second_beam/1, rounds/1, parallel/1, marked/0, sentence/1, out/2]).
+-export([tree/0, evum/0, sh/1, sh/2, second_beam/1, peer/0, rounds/1, parallel/1, marked/0, sentence/1, out/2]).
 
 -define(MARK, "EVUM_TEST_BEAM").
 
@@ -234,6 +234,15 @@ second_beam(Text) ->
     ]),
     {os_pid, Pid} = erlang:port_info(Port, os_pid),
     {Port, Pid}.
+
+%% Another node that evum and the suites are loaded from, and distribution here:
+%% net_kernel:stop/0 when the peer is stopped.
+peer() ->
+    %% epmd stays, so it isn't one of ours
+    {_, _, _} = sh("env -u EVUM_TEST_BEAM epmd -daemon"),
+    {ok, _} = net_kernel:start(list_to_atom("evumct" ++ os:getpid()), #{name_domain => shortnames}),
+    Paths = lists:append([["-pa", filename:dirname(code:which(M))] || M <- [evum, ?MODULE]]),
+    peer:start_link(#{name => peer:random_name(), args => Paths}).
 
 rounds(Default) -> number("EVUM_ROUNDS", Default).
 

@@ -136,7 +136,7 @@ a_typo_costs_nothing(_) ->
     stop(V).
 
 an_owner_on_another_node(_) ->
-    {ok, Peer, Node} = peer(),
+    {ok, Peer, Node} = evum_test_lib:peer(),
     V = vm([{label, here}]),
     Self = self(),
     {Owner, ok} = {spawn(Node, ?MODULE, collect, [Self]), ok},
@@ -154,7 +154,7 @@ an_owner_on_another_node(_) ->
 %% The other node stands still, so nothing gets through to it; the machine goes
 %% on, and what the owner was to hear he hears.
 a_busy_connection_loses_no_notice(_) ->
-    {ok, Peer, Node} = peer(),
+    {ok, Peer, Node} = evum_test_lib:peer(),
     V = vm([{label, here}]),
     Owner = spawn(Node, ?MODULE, collect, [self()]),
     ok = evum:give_away(V, Owner),
@@ -174,13 +174,6 @@ a_busy_connection_loses_no_notice(_) ->
 
 collect(To) ->
     receive Message -> To ! {collected, Message}, collect(To) end.
-
-peer() ->
-    %% epmd stays, so it isn't one of ours
-    {_, _, _} = evum_test_lib:sh("env -u EVUM_TEST_BEAM epmd -daemon"),
-    {ok, _} = net_kernel:start(list_to_atom("evumct" ++ os:getpid()), #{name_domain => shortnames}),
-    Paths = lists:append([["-pa", filename:dirname(code:which(M))] || M <- [evum, ?MODULE]]),
-    peer:start_link(#{name => peer:random_name(), args => Paths}).
 
 %% --- kill -9 -------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ all() ->
         a_link_of_a_program_that_ended_well_hurts_nobody, the_owner_hears_every_end, a_killed_process_says_nothing,
         the_machines_end_is_everybodys, an_agents_end_is_everybodys, a_reboot_is_everybodys, kill_all_is_survived,
         time_is_up, a_killed_program_is_gone_at_once, killed_floods_cost_nothing, writers_wait_in_turn,
-        a_late_writer_knows_what_was_taken, input_is_given_to_exec, any_bytes_go_both_ways, a_hundred_megabytes_go_through_cat, nobody_reads,
+        a_late_writer_knows_what_was_taken, input_is_given_to_exec, any_bytes_go_both_ways, a_hundred_megabytes_go_through_cat, nobody_reads, nobody_reads_on_another_node,
         a_terminal_is_one, a_terminals_size_changes, keys_of_a_terminal_are_keys, a_terminal_ends, a_users_terminal_is_his,
         a_fork_bomb_is_limited, a_fork_bomb_is_survived, a_memory_hog_is_limited, a_memory_hog_is_survived,
         options_are_checked
@@ -357,6 +357,29 @@ nobody_reads(_) ->
         until(fun() -> gone(V, "cat") end),
         _ = flush()
     end).
+
+%% An owner elsewhere isn't drowned either, and gets all when he reads.
+nobody_reads_on_another_node(_) ->
+    {ok, Peer, Node} = evum_test_lib:peer(),
+    with(fun(V) ->
+        Owner = spawn(Node, ?MODULE, far_owner, [self(), V]),
+        receive {Owner, started} -> ok end,
+        Length = fun() -> element(2, erpc:call(Node, erlang, process_info, [Owner, message_queue_len])) end,
+        until(fun() -> Length() > 20 end),
+        until(fun() -> N = Length(), [<<>> = out(V, "true") || _ <- lists:seq(1, 20)], N =:= Length() end),
+        {true, _} = {erpc:call(Node, erlang, memory, [binary]) < 40000000, erpc:call(Node, erlang, memory, [binary])},
+        Owner ! read,
+        receive {Owner, 50000000} -> ok end
+    end),
+    ok = peer:stop(Peer),
+    ok = net_kernel:stop().
+
+far_owner(To, V) ->
+    {ok, P} = evum:spawn(V, "head -c 50000000 /dev/zero"),
+    To ! {self(), started},
+    receive read -> ok end,
+    Size = lists:sum([byte_size(B) || {stdout, B} <- all_of(P)]),
+    To ! {self(), Size}.
 
 until(Condition, Ms) -> evum_test_lib:until(Condition, Ms).
 
