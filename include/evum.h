@@ -92,7 +92,7 @@ enum evum_event_type {
 	EVUM_UP,      /* data: the guest's kernel release; also after the agent was restarted */
 	EVUM_CONSOLE, /* data: bytes, takes len from the window */
 	EVUM_CONSOLE_READY, /* value: bytes that evum_console_write() would take again after a short count */
-	EVUM_MESSAGE,	 /* data: what a guest program wrote to /proc/mconsole */
+	EVUM_MESSAGE,	 /* data: what a guest's root wrote to /proc/mconsole, 512 bytes at most */
 	EVUM_PANIC,	 /* data: the panic's text */
 	EVUM_BOOT_ERROR, /* data: why evum-init can't go on, a sentence; EVUM_DOWN follows */
 	EVUM_STARTED,	 /* id: program; value: its pid in the guest */

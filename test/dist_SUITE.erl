@@ -73,6 +73,9 @@ running(Vm, Wanted, Command) ->
 where(Vm, program) -> out(Vm, ["/sbin/init", "where"]);
 where(Vm, _) -> out(Vm, "printf '%s %s' $(hostname) $(cat /proc/1/comm)").
 
+tell(program, Text) -> ["/sbin/init", "tell", Text];
+tell(_, Text) -> "printf " ++ Text ++ " >/proc/mconsole".
+
 has_ended(Vm, Reason) -> expect(Vm, {down, Reason}, ?STOP_MS).
 
 %% --- cases -----------------------------------------------------------------------
@@ -83,6 +86,8 @@ the_agent_is_there_at_once(_) ->
         [Host, _Init] = string:lexemes(where(Vm, Name), " "),
         {Name, Host} = {Name, atom_to_binary(Name)},
         #{confined := true, state := up} = evum:info(Vm),
+        {ok, #{status := 0}} = evum:exec(Vm, tell(Name, "hello")),
+        expect(Vm, {message, <<"hello">>}, 5000),
         ok = evum:crash(Vm)
     end).
 
@@ -139,8 +144,6 @@ a_bare_program_may_be_init(_) ->
     Vm = boot(program),
     <<"program init">> = where(Vm, program),
     {error, enoent} = evum:exec(Vm, ["/bin/sh"]),
-    {ok, #{status := 0}} = evum:exec(Vm, ["/sbin/init", "tell", "hello"]),
-    expect(Vm, {message, <<"hello">>}, 5000),
     _ = evum:exec(Vm, ["/sbin/init", "end"]),
     has_ended(Vm, {exit_status, 3}).
 
