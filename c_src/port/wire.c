@@ -21,7 +21,7 @@
 #include "wire.h"
 
 #define LENGTH_SIZE 4u
-#define BUFFER_SIZE (2 * (LENGTH_SIZE + EVUM_FRAME_MAX))
+#define BUFFER_SIZE (2 * (size_t)(LENGTH_SIZE + EVUM_FRAME_MAX))
 #define BLOCK_SIZE (LENGTH_SIZE + 6u + EVUM_BULK_MAX)
 #define FLUSH_BLOCKS 16
 

@@ -16,8 +16,8 @@
 			abort(); \
 	} while (0)
 
-#define SMALL_WINDOW 1000u
-#define LARGE_WINDOW 300000u
+#define SMALL_WINDOW 1000ul
+#define LARGE_WINDOW 300000ul
 
 struct seen {
 	size_t output[3]; /* of the programs 1 and 2 */

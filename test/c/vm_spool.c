@@ -30,7 +30,7 @@ static unsigned int stream_count;
 /* Each stream's bytes are its own, and those of its slots differ. */
 static uint8_t byte_at(uint32_t id, size_t at)
 {
-	return (uint8_t)(id * 31 + at + at / 251 + at / AGENT_SPOOL_SLOT * 7);
+	return (uint8_t)((size_t)id * 31 + at + at / 251 + at / AGENT_SPOOL_SLOT * 7);
 }
 
 static struct stream *find_stream(uint32_t id)
@@ -100,8 +100,10 @@ static void start_streams(unsigned int count, size_t size, bool trusted)
 
 	stream_count = count;
 	for (unsigned int i = 0; i < count; i++) {
+		id++;
+		id++;
 		streams[i] = (struct stream){
-			.id = ++id, .size = size, .trusted = trusted, .room = AGENT_STDIN_WINDOW};
+			.id = id, .size = size, .trusted = trusted, .room = AGENT_STDIN_WINDOW};
 		CHECK(evum_program_start(machine.vm, id, &program) == 0);
 	}
 }
@@ -200,7 +202,7 @@ static void no_byte_of_many_programs_is_mixed(void)
 {
 	uint32_t before = machine.vm->rings.next;
 
-	start_streams(STREAMS_MAX, 2 << 20, true);
+	start_streams(STREAMS_MAX, 1 << 20, true);
 	move_all();
 	CHECK(machine.vm->rings.next - before > AGENT_SPOOL_SLOTS);
 	CHECK(garbage() == 0);
@@ -228,7 +230,7 @@ static void a_write_that_finds_no_slot_is_refused_whole(void)
 		CHECK(dispatch(5000));
 	CHECK(evum_program_write(machine.vm, 1, NULL, 0) == 0);
 	CHECK(evum_vm_wait(machine.vm, EVUM_EXIT, 5000) == 0);
-	CHECK(atoi(machine.out) == 9 * 2 * AGENT_SPOOL_MIN + AGENT_SPOOL_MIN - 1);
+	CHECK(strtoul(machine.out, NULL, 10) == 9 * sizeof(bytes) + AGENT_SPOOL_MIN - 1);
 }
 
 /* The agent goes in the middle of bulk; what the line still holds for it harms no later program. */
@@ -238,7 +240,7 @@ static void a_new_agent_begins_with_a_clean_spool(void)
 				    NULL};
 	const struct evum_program hangup = {.argv = argv, .window = 4096};
 
-	for (uint32_t round = 1; round <= 3; round++) {
+	for (uint32_t round = 1; round <= 2; round++) {
 		start_streams(STREAMS_MAX, SIZE_MAX / 2, true);
 		for (int i = 0; i < 200; i++) {
 			write_pieces();
@@ -282,9 +284,9 @@ static void feed_while(const char *command)
 static void a_guest_that_ruins_the_files_ruins_its_own_streams(void)
 {
 	static const char *const ways[] = {
-		"for i in 1 2 3 4 5 6; do dd if=/dev/urandom of=/mnt/spool-in bs=64k count=16; "
+		"for i in 1 2; do dd if=/dev/urandom of=/mnt/spool-in bs=64k count=16; "
 		"dd if=/dev/urandom of=/mnt/spool-out bs=64k count=16; done",
-		"for i in 1 2 3 4 5 6 7 8 9; do truncate -s 0 /mnt/spool-out; "
+		"for i in 1 2 3 4; do truncate -s 0 /mnt/spool-out; "
 		"truncate -s 70000 /mnt/spool-in; sync; done",
 		"rm /mnt/spool-in /mnt/spool-out; mkdir /mnt/spool-in; echo > /mnt/spool-out",
 	};
