@@ -92,7 +92,7 @@ size_t agent_out_room(const struct agent *agent, enum agent_type type)
 
 void agent_forget_output(struct agent *agent)
 {
-	agent->out_first = agent->out_len = 0;
+	agent->out_len = agent->begun;
 }
 
 static void queue(struct agent *agent, const void *bytes, size_t len)
@@ -139,6 +139,26 @@ bool agent_can_write(const struct agent *agent)
 	return agent->out_len > 0 && agent->line_window > 0;
 }
 
+/* Takes what was written from the queue, which has whole frames behind the one that is begun. */
+static void written(struct agent *agent, size_t len)
+{
+	struct agent_header header;
+
+	while (len > 0) {
+		size_t part;
+
+		if (agent->begun == 0) {
+			memcpy(&header, agent->out + agent->out_first, sizeof(header));
+			agent->begun = sizeof(header) + header.len;
+		}
+		part = min_size(len, agent->begun);
+		agent->begun -= part;
+		agent->out_first += part;
+		agent->out_len -= part;
+		len -= part;
+	}
+}
+
 int agent_flush(struct agent *agent, int fd)
 {
 	while (agent_can_write(agent)) {
@@ -148,8 +168,7 @@ int agent_flush(struct agent *agent, int fd)
 
 		if (sent < 0)
 			return errno == EAGAIN ? 0 : -errno;
-		agent->out_first += (size_t)sent;
-		agent->out_len -= (size_t)sent;
+		written(agent, (size_t)sent);
 		agent->line_window -= (size_t)sent;
 	}
 	return 0;

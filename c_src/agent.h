@@ -27,6 +27,7 @@ struct agent {
 	size_t in_first, in_len;
 	uint8_t *out; /* queued and not yet written: out_len bytes from out_first on */
 	size_t out_first, out_len;
+	size_t begun;	    /* of out, the rest of a frame whose first bytes were written */
 	size_t line_window; /* bytes the guest's line takes: see agent_proto.h */
 };
 
@@ -51,7 +52,10 @@ int agent_send(struct agent *agent, enum agent_type type, uint8_t fd, uint32_t i
 /* Bytes of type that can still be queued, and what len bytes of payload take of them. */
 size_t agent_out_room(const struct agent *agent, enum agent_type type);
 size_t agent_frames_size(size_t len);
-/* Drops what is queued: the agent it was for is gone. */
+/*
+ * Drops what is queued: the agent it was for is gone.  But the rest of a frame
+ * that was begun: the next agent would take what follows for it.
+ */
 void agent_forget_output(struct agent *agent);
 /* Writes what fd and the line's window take: 0, or -errno but -EAGAIN. */
 int agent_flush(struct agent *agent, int fd);

@@ -52,7 +52,7 @@ static void hello(struct evum_vm *vm, const struct agent_frame *frame)
 		return;
 	}
 	vm->hello_at = now;
-	/* What was meant for the last agent would be half a frame, or a program run twice. */
+	/* What was meant for the last agent would be a program run twice. */
 	agent_forget_output(&vm->agent);
 	for (size_t i = 0; i < EVUM_PROGRAMS_MAX; i++)
 		if (vm->agent.programs[i].state != AGENT_FREE)

@@ -174,8 +174,9 @@ static _Noreturn void exec_own(struct boot *boot, int ready)
 	const char *init = named ? boot->config.init : usual[0];
 	char argv0[BOOT_PATH_MAX + 1];
 	char path[BOOT_TEXT_MAX];
+	char notify[] = NOTIFY_ENV;
 	char *envp[] = {path, (char[]){"HOME=/"}, (char[]){"TERM=linux"},
-			boot->notify >= 0 ? (char[]){NOTIFY_ENV} : NULL, NULL};
+			boot->notify >= 0 ? notify : NULL, NULL};
 	size_t i = 0;
 
 	snprintf(path, sizeof(path), "PATH=%s", boot->path);

@@ -4,6 +4,8 @@
  */
 #include <errno.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "agent.h"
 #include "check.h"
@@ -96,6 +98,35 @@ static void the_queue_to_the_guest_is_bounded(struct agent *agent)
 	CHECK(agent_send(agent, AGENT_STDIN, 0, 1, payload, sizeof(payload) + 1) == -EMSGSIZE);
 }
 
+/* However far the line took the last one: an agent that follows reads its frames from their start. */
+static void no_frame_is_cut_short_when_the_agent_changes(struct agent *agent)
+{
+	uint8_t bytes[256];
+	int ends[2];
+
+	CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0);
+	for (size_t taken = 0; taken < 60; taken++) {
+		size_t at = 0, len;
+
+		for (int i = 0; i < 3; i++)
+			CHECK(agent_send(agent, AGENT_STDIN, 0, 1, "12345678", 8) == 0);
+		agent->line_window = taken;
+		CHECK(agent_flush(agent, ends[0]) == 0);
+		agent_forget_output(agent);
+		agent->line_window = sizeof(bytes);
+		CHECK(agent_send(agent, AGENT_CREDIT, 1, 2, "1234", 4) == 0);
+		CHECK(agent_flush(agent, ends[0]) == 0 && agent->out_len == 0);
+		len = (size_t)read(ends[1], bytes, sizeof(bytes));
+		/* All that were begun, and the new one. */
+		CHECK(len == (taken + 19) / 20 * 20 + 16);
+		for (; at < len - 16; at += 20)
+			CHECK(bytes[at] == 'u' && bytes[at + 2] == AGENT_STDIN);
+		CHECK(bytes[at] == 'u' && bytes[at + 2] == AGENT_CREDIT);
+	}
+	close(ends[0]);
+	close(ends[1]);
+}
+
 static void a_program_too_large_for_a_frame_is_refused(struct agent *agent)
 {
 	static char long_argument[AGENT_PAYLOAD_MAX];
@@ -152,6 +183,7 @@ int main(void)
 	with_agent(a_frame_in_pieces_is_one_frame);
 	with_agent(garbage_between_frames_is_skipped_and_counted);
 	with_agent(the_queue_to_the_guest_is_bounded);
+	with_agent(no_frame_is_cut_short_when_the_agent_changes);
 	with_agent(a_program_too_large_for_a_frame_is_refused);
 	with_agent(programs_are_bounded_and_their_ids_unique);
 	with_agent(a_pty_has_a_size_or_there_is_none);
