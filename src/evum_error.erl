@@ -74,6 +74,9 @@ sentence({timeout, init, Seen}) -> f("the guest's init wasn't ready in time: ~ts
 sentence({timeout, What, unresponsive}) -> f("the machine's process didn't answer in time (~tp)", [What]);
 sentence({timeout, What, Stage}) -> f("~tp took too long, in stage ~ts", [What, stage(Stage)]);
 %% how machines and programs end
+sentence(esrch) -> "the guest has no such user";
+sentence(eagain) -> "the guest can't start another process now: too many run, or too little memory is left";
+sentence(ebusy) -> "there is no place for one more: a machine runs 512 programs, and  commands of its kernel's console, at a time";
 sentence(noproc) -> "there is no such machine; evm:list() lists them";
 sentence(noconnection) -> "the node that it is on isn't connected";
 sentence({nodedown, Node}) -> f("the node ~ts that it was on is gone", [Node]);

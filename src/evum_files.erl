@@ -37,6 +37,9 @@
     monitor :: reference(),
     timeout :: pos_integer(),
     moved = 0 :: non_neg_integer(),
+    %% get: bytes of files so far, and at most; any number is less than an atom
+    size = 0 :: non_neg_integer(),
+    max_size :: pos_integer() | infinity,
     %% what the built-in said: the path that its error is about
     said = <<>> :: binary(),
     %% may an error be about another path than the one that was asked for?
@@ -72,8 +75,8 @@ pieces(Bytes) ->
 
 %% @doc Gets a file of the guest's as a binary.
 -spec get(pid(), binary(), evum_opts:transfer()) -> {ok, binary()} | {error, error()}.
-get(Vm, Path, #{max_size := Max} = Opts) ->
-    case get_stream(Vm, Path, Opts, fun(T) -> receive_bytes(evum_stream:new(), {[], 0, Max}, T) end) of
+get(Vm, Path, Opts) ->
+    case get_stream(Vm, Path, Opts, fun(T) -> receive_bytes(evum_stream:new(), [], T) end) of
         %% it failed inside, before it was known to have an inside
         {error, {_Posix, Inner}} when is_binary(Inner) -> {error, eisdir};
         Result -> Result
@@ -95,12 +98,13 @@ mode(#{}) -> <<>>.
 
 get_stream(Vm, Path, Opts, Receive) -> helper(Vm, get, [<<"get">>, Path], Path, Opts, Receive).
 
-helper(Vm, What, Argv, Path, #{timeout := Timeout}, Fun) ->
+helper(Vm, What, Argv, Path, #{timeout := Timeout} = Opts, Fun) ->
     Caller = self(),
     Tag = make_ref(),
     {Helper, Ref} = spawn_monitor(fun() ->
         Monitor = monitor(process, Caller),
-        T = #transfer{what = What, path = Path, proc = self(), monitor = Monitor, timeout = Timeout, is_tree = What =:= get},
+        T = #transfer{what = What, path = Path, proc = self(), monitor = Monitor, timeout = Timeout,
+                      max_size = maps:get(max_size, Opts, infinity), is_tree = What =:= get},
         Caller ! {Tag, run(Vm, Argv, T, Fun)}
     end),
     receive
@@ -192,16 +196,15 @@ finish(#transfer{proc = Proc} = T) ->
 
 %% --- from the guest ----------------------------------------------------------------
 
-receive_bytes(Decoder, {Parts, _, _} = Kept, T) ->
+receive_bytes(Decoder, Parts, T) ->
     case received(Decoder, T) of
-        {ok, Events, Decoder1, T1} -> receive_bytes(Decoder1, lists:foldl(fun keep/2, Kept, Events), T1);
+        {ok, Events, Decoder1, T1} -> receive_bytes(Decoder1, lists:foldl(fun keep/2, Parts, Events), T1);
         done -> {ok, iolist_to_binary(lists:reverse(Parts))}
     end.
 
-keep({bytes, Bytes}, {Parts, Size, Max}) when Size + byte_size(Bytes) =< Max -> {[Bytes | Parts], Size + byte_size(Bytes), Max};
-keep({bytes, _}, {_Parts, _Size, Max}) -> fail({too_long, Max});
-keep({directory, _, _}, _Kept) -> fail(eisdir);
-keep(_Event, Kept) -> Kept.
+keep({bytes, Bytes}, Parts) -> [Bytes | Parts];
+keep({directory, _, _}, _Parts) -> fail(eisdir);
+keep(_Event, Parts) -> Parts.
 
 receive_tree(Decoder, Tree, T) ->
     try received(Decoder, T) of
@@ -219,7 +222,7 @@ received(Decoder, #transfer{proc = Proc, moved = Moved} = T) ->
         {evum, Proc, {stdout, Bytes}} ->
             case evum_stream:decode(Bytes, Decoder) of
                 {ok, Events, Decoder1} ->
-                    {ok, Events, Decoder1, T#transfer{moved = Moved + byte_size(Bytes)}};
+                    {ok, Events, Decoder1, lists:foldl(fun measure/2, T#transfer{moved = Moved + byte_size(Bytes)}, Events)};
                 {error, Reason} -> fail(Reason)
             end;
         {evum, Proc, {exit, 0}} ->
@@ -229,6 +232,11 @@ received(Decoder, #transfer{proc = Proc, moved = Moved} = T) ->
         {evum, Proc, {stderr, Bytes}} -> received(Decoder, said(Bytes, T));
         {evum, Proc, _} -> received(Decoder, T)
     end.
+
+measure({bytes, Bytes}, #transfer{size = Size, max_size = Max} = T) when Size + byte_size(Bytes) =< Max ->
+    T#transfer{size = Size + byte_size(Bytes)};
+measure({bytes, _}, #transfer{max_size = Max}) -> fail({too_long, Max});
+measure(_Event, T) -> T.
 
 %% --- both ------------------------------------------------------------------------------
 

@@ -45,8 +45,8 @@
     mode => 0..8#7777,
     %% "Uid:Gid" or a user's name
     owner => binary(),
-    %% of what is returned, and there always
-    max_size => pos_integer()
+    %% of the bytes that are got, and there always
+    max_size => pos_integer() | infinity
 }.
 
 -define(MEM_MIN, 32).
@@ -240,10 +240,11 @@ program_value(max_procs, N) when is_integer(N), N > 0, N =< ?PROCS_MAX -> {ok, m
 program_value(max_mem, N) when is_integer(N), N > 0, N =< ?MEM_MAX -> {ok, max_mem, N};
 program_value(_Key, _Value) -> error.
 
-%% @doc Checks the options of moving files to or from a guest.
--spec transfer(put | get, Opts :: term()) -> {ok, transfer()} | {error, {bad_option, term()}}.
+%% @doc Checks the options of moving files to a guest, or from one, into memory or a file.
+-spec transfer(put | get | get_file, Opts :: term()) -> {ok, transfer()} | {error, {bad_option, term()}}.
 transfer(put, Opts) -> check(Opts, fun put_value/2, #{timeout => 60000});
-transfer(get, Opts) -> check(Opts, fun get_value/2, #{timeout => 60000, max_size => 536870912}).
+transfer(get, Opts) -> check(Opts, fun get_value/2, #{timeout => 60000, max_size => 536870912});
+transfer(get_file, Opts) -> check(Opts, fun get_value/2, #{timeout => 60000, max_size => infinity}).
 
 put_value(mode, Mode) when is_integer(Mode), Mode >= 0, Mode =< 8#7777 -> {ok, mode, Mode};
 put_value(owner, {Uid, Gid}) when is_integer(Uid), is_integer(Gid), Uid >= 0, Gid >= 0, Uid < ?ID_END, Gid < ?ID_END ->

@@ -90,7 +90,8 @@ options_of_moving_files_are_checked_test_() ->
                                {put, owner, ""}, {put, timeout, 0}, {put, max_size, 5}, {get, mode, 0}, {get, max_size, 0}, {get, timeout, infinity}]] ++
     [?_assertEqual({ok, #{timeout => 60000, mode => 8#640, owner => <<"5:6">>}}, evum_opts:transfer(put, [{mode, 8#640}, {owner, {5, 6}}])),
      ?_assertEqual({ok, #{timeout => 9, owner => <<"bin">>}}, evum_opts:transfer(put, #{owner => "bin", timeout => 9})),
-     ?_assertEqual({ok, #{timeout => 60000, max_size => 5}}, evum_opts:transfer(get, [{max_size, 5}]))].
+     ?_assertEqual({ok, #{timeout => 60000, max_size => 5}}, evum_opts:transfer(get, [{max_size, 5}])),
+     ?_assertEqual({ok, #{timeout => 60000, max_size => infinity}}, evum_opts:transfer(get_file, []))].
 
 what_evum_sets_itself_is_refused_test_() ->
     [?_assertEqual({error, {bad_option, args}}, machine([{args, ["quiet", Word ++ "x"]}])) || Word <- evum_proto:reserved_args()] ++

@@ -210,6 +210,7 @@ what_cannot_be_is_told(Config) ->
             {eopnotsupp, evum:get(V, "/dev/null")},
             {{eopnotsupp, <<"/tmp/d/e/fifo">>}, evum:get(V, "/tmp/d", {file, Missing})},
             {{too_long, 1}, evum:get(V, "/tmp/f", [{max_size, 1}])},
+            {{too_long, 1}, evum:get(V, "/tmp/f", {file, Missing}, [{max_size, 1}])},
             {{local, eexist, Dir}, evum:get(V, "/bin", {file, Dir})},
             {{local, eexist, path(Config, "f")}, evum:get(V, "/bin", {file, path(Config, "f")})},
             {{local, eisdir, Dir}, evum:get(V, "/tmp/f", {file, Dir})},

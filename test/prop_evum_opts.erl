@@ -4,6 +4,7 @@
 -include_lib("proper/include/proper.hrl").
 
 -export([prop_any_machine_options_are_taken_or_refused/0, prop_any_program_is_taken_or_refused/0,
+         prop_any_transfer_is_taken_or_refused/0, prop_anything_awaited_is_taken_or_refused/0,
          prop_what_is_taken_is_complete/0, prop_every_refusal_has_a_sentence/0]).
 
 prop_any_machine_options_are_taken_or_refused() ->
@@ -12,6 +13,17 @@ prop_any_machine_options_are_taken_or_refused() ->
 prop_any_program_is_taken_or_refused() ->
     ?FORALL({Kind, Cmd, Opts}, {oneof([exec, spawn]), command(), options(program_key())},
         answered(fun() -> evum_opts:program(Kind, Cmd, Opts) end)).
+
+prop_any_transfer_is_taken_or_refused() ->
+    ?FORALL({What, Opts}, {oneof([put, get, get_file]), options(oneof([mode, owner, timeout, max_size]))},
+        answered(fun() -> evum_opts:transfer(What, Opts) end)).
+
+prop_anything_awaited_is_taken_or_refused() ->
+    ?FORALL(What, oneof([any(), net, init, {file, value()}, {port, value()}]),
+        case evum_await:check(What) of
+            {ok, Argv} -> lists:all(fun is_binary/1, Argv);
+            error -> true
+        end).
 
 %% evum_vm reads these keys without asking whether they are there.
 prop_what_is_taken_is_complete() ->
