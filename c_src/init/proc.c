@@ -226,7 +226,9 @@ void proc_signal(struct procs *procs, uint32_t id, int signal)
 	/* A built-in command is to take its temporary files with it. */
 	if (proc->builtin && signal == SIGKILL)
 		signal = SIGTERM;
-	(void)kill(-proc->pid, signal);
+	/* One that was forked a moment ago has no group yet. */
+	if (kill(-proc->pid, signal) < 0 && proc->builtin && !proc->ended)
+		(void)kill(proc->pid, signal);
 }
 
 void proc_winsize(struct procs *procs, uint32_t id, uint16_t rows, uint16_t columns)

@@ -159,6 +159,21 @@ static void a_program_reads_what_is_written_to_it(void)
 	CHECK(machine.exit.exit == EVUM_EXITED && machine.exit.value == 0);
 }
 
+/* The signal comes with the command itself, before that has a process group. */
+static void a_command_of_the_agents_can_be_killed_at_once(void)
+{
+	const char *const argv[] = {"await", "file", "/no such file", NULL};
+	const struct evum_program program = {.argv = argv, .window = 65536, .builtin = 1};
+
+	for (uint32_t id = 4000; id < 4010; id++) {
+		CHECK(evum_program_start(machine.vm, id, &program) == 0);
+		CHECK(evum_program_signal(machine.vm, id, SIGKILL) == 0);
+		CHECK(evum_vm_wait(machine.vm, EVUM_EXIT, 5000) == 0);
+		CHECK(machine.exit.id == id && machine.exit.exit == EVUM_SIGNALED);
+		CHECK(machine.exit.value == SIGTERM);
+	}
+}
+
 static void what_cannot_be_started_says_why(void)
 {
 	CHECK(machine_sh(&machine, "exit 0") == 0);
@@ -210,6 +225,7 @@ int main(void)
 	many_programs_at_once_all_end();
 	a_busy_console_takes_all_that_was_typed();
 	a_line_that_is_too_long_costs_itself_only();
+	a_command_of_the_agents_can_be_killed_at_once();
 	what_cannot_be_started_says_why();
 	any_program_can_send_to_the_owner();
 	the_management_console_answers_in_order();
