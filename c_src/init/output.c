@@ -6,7 +6,7 @@
  * waits for one, as it would be slower by the line and hold up all others.  A slot
  * costs a write to the host and an answer from it, so a few pages are no bulk.
  *
- * A program that has filled its pipe gets a larger one: most of what bulk costs
+ * A program that has filled its pipe may get a larger one: most of what bulk costs
  * in a guest is changing between the program and the agent.
  */
 #define _GNU_SOURCE
@@ -58,6 +58,13 @@ void output_credit(struct output *output, uint32_t bytes)
 	output->window = bytes > UINT32_MAX - output->window ? UINT32_MAX : output->window + bytes;
 }
 
+void output_widen(struct output *output)
+{
+	output->wide = true;
+	if (output->fd >= 0)
+		(void)fcntl(output->fd, F_SETPIPE_SZ, 2 * AGENT_SPOOL_SLOT);
+}
+
 static void send_by_line(const struct output *output, uint32_t id, struct outq *out,
 			 const uint8_t *bytes, uint32_t len)
 {
@@ -98,10 +105,7 @@ static enum output_result note_read(struct output *output, uint32_t id, struct o
 		output->ready = errno == EINTR;
 		return output->ready ? OUTPUT_MORE : OUTPUT_NOTHING;
 	}
-	if ((uint32_t)got >= PIPE_BYTES && !output->widened) {
-		(void)fcntl(output->fd, F_SETPIPE_SZ, 2 * AGENT_SPOOL_SLOT);
-		output->widened = true;
-	}
+	output->fills = output->fills || (uint32_t)got >= PIPE_BYTES;
 	output->window -= (uint32_t)got;
 	output->owed -= smaller((uint32_t)got, output->owed);
 	/*

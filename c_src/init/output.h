@@ -17,7 +17,8 @@ struct output {
 	bool ready;
 	bool hung_up;
 	bool starved;	/* it waits for a slot of the spool's */
-	bool widened;	/* its pipe was made larger */
+	bool fills;	/* a read took all that a pipe has as the kernel makes it */
+	bool wide;	/* its pipe was made larger */
 	uint8_t number; /* 1 or 2 */
 	uint32_t window;
 	uint32_t owed; /* bytes in the pipe when the program ended: these are its own */
@@ -40,5 +41,8 @@ void output_end(struct output *output, uint32_t id, struct outq *out);
 void output_owe(struct output *output);
 
 void output_credit(struct output *output, uint32_t bytes);
+
+/* Makes its pipe larger. */
+void output_widen(struct output *output);
 
 #endif

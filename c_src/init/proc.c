@@ -44,7 +44,7 @@ void procs_init(struct procs *procs, int epoll, struct spool *spool, struct limi
 	procs->epoll = epoll;
 	procs->spool = spool;
 	procs->limits = limits;
-	procs->grown = procs->high = procs->next = 0;
+	procs->grown = procs->wide = procs->high = procs->next = 0;
 }
 
 bool procs_any(const struct procs *procs)
@@ -74,9 +74,13 @@ static struct proc *free_slot(struct procs *procs)
 
 static void release(struct procs *procs, struct proc *proc)
 {
+	int i;
+
 	input_close(&proc->in, &procs->grown);
-	close_fd(&proc->out[0].fd);
-	close_fd(&proc->out[1].fd);
+	for (i = 0; i < 2; i++) {
+		close_fd(&proc->out[i].fd);
+		procs->wide -= proc->out[i].wide;
+	}
 	proc->used = false;
 	while (procs->high > 0 && !procs->slot[procs->high - 1].used)
 		procs->high--;
@@ -312,24 +316,35 @@ static void finish(struct procs *procs, struct proc *proc, struct outq *out, int
 	release(procs, proc);
 }
 
-/* One program's turn: at most one full frame and small ones are made in each step. */
+static void widen(struct procs *procs, struct output *output)
+{
+	if (!output->fills || output->wide || procs->wide == OUTPUTS_WIDE_MAX)
+		return;
+	output_widen(output);
+	procs->wide++;
+}
+
+/* One program's turn: at most OUTQ_STEP frames and small ones are made in each step. */
 static bool pump_one(struct procs *procs, struct proc *proc, struct outq *out, int64_t now)
 {
 	enum output_result result;
+	struct output *output;
 	bool more = false;
 	int i;
 
 	input_pump(&proc->in, proc->id, out, &procs->grown, now);
+	/* Changed before the queue can be full: the first alone may fill it each time. */
+	proc->second_first = !proc->second_first;
 	for (i = 0; i < 2; i++) {
 		if (outq_full(out))
 			return true;
-		result = output_pump(&proc->out[i != proc->second_first], proc->id, out,
-				     procs->spool);
+		output = &proc->out[i != proc->second_first];
+		result = output_pump(output, proc->id, out, procs->spool);
 		if (result != OUTPUT_NOTHING)
 			proc->active_at = now;
 		more = more || result == OUTPUT_MORE;
+		widen(procs, output);
 	}
-	proc->second_first = !proc->second_first;
 	if (outq_full(out))
 		return true;
 	if (proc->ended)

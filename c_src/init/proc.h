@@ -2,7 +2,7 @@
 /*
  * proc: the programs that the agent runs, and their streams
  *
- * The life of a program: proc_add() gives it a slot; its output is pumped into
+ * The life of a program: proc_run() gives it a slot; its output is pumped into
  * the queue as far as its windows reach; proc_ended() notes its end; once both
  * outputs are through, AGENT_EXIT is sent and the slot is free.
  */
@@ -22,6 +22,12 @@
 #include "spool.h"
 
 #define PROCS_MAX 512
+
+/*
+ * Outputs whose pipes were made larger at a time; the others keep theirs.  What a
+ * full pipe holds is the machine's memory, and the host may read none of them.
+ */
+#define OUTPUTS_WIDE_MAX 16
 
 struct proc {
 	bool used;
@@ -45,6 +51,7 @@ struct procs {
 	struct spool *spool;
 	struct limits *limits;
 	unsigned int grown; /* stdin windows that are */
+	unsigned int wide;  /* outputs that are */
 	unsigned int high;  /* slots from here on were never used or are free */
 	unsigned int next;  /* slot whose turn is the first of the next round */
 	struct proc slot[PROCS_MAX];

@@ -14,6 +14,7 @@
 #include "held.h"
 #include "input.h"
 #include "output.h"
+#include "proc.h"
 #include "spool.h"
 
 static struct outq out;
@@ -291,6 +292,81 @@ static void a_spool_that_fails_is_left_for_the_line(void)
 	CHECK(next_made(&header) != NULL && header.type == AGENT_OUTPUT && header.len == 0);
 }
 
+static struct procs procs;
+
+/* A program of which only the outputs are there. */
+static void add_program(unsigned int slot, int first, int second)
+{
+	procs.slot[slot] = (struct proc){.used = true, .id = slot + 1, .in.fd = -1};
+	procs.slot[slot].out[0] = make_output(first);
+	procs.slot[slot].out[1] = make_output(second);
+	procs.slot[slot].out[1].number = 2;
+	procs.high = slot + 1;
+}
+
+/* The line takes so little at a time that one frame is more than there is room for. */
+static void a_flood_leaves_the_other_output_its_turn(void)
+{
+	static struct spool none = {.in = -1, .out = -1};
+	struct agent_header header = {0};
+	unsigned int turns[3] = {0}, i;
+	int first[2], second[2];
+
+	procs_init(&procs, -1, &none, NULL);
+	make_pipe(first);
+	make_pipe(second);
+	add_program(0, first[0], second[0]);
+	for (i = 0; i < 4; i++) {
+		while (write(first[1], bulk, 4096) > 0)
+			;
+		while (write(second[1], bulk, 4096) > 0)
+			;
+		procs.slot[0].out[0].ready = procs.slot[0].out[1].ready = true;
+		out.start = 0;
+		out.end = OUTQ_FULL - 1;
+		CHECK(procs_pump(&procs, &out, 0));
+		out.start = OUTQ_FULL - 1;
+		while (next_made(&header) != NULL)
+			turns[header.fd]++;
+	}
+	CHECK(turns[1] == 2 && turns[2] == 2);
+	close(first[0]);
+	close(first[1]);
+	close(second[0]);
+	close(second[1]);
+}
+
+static void few_floods_have_large_pipes(void)
+{
+	int pipes[OUTPUTS_WIDE_MAX + 1][2], i, wide = 0;
+
+	procs_init(&procs, -1, &spool, NULL);
+	for (i = 0; i <= OUTPUTS_WIDE_MAX; i++) {
+		make_pipe(pipes[i]);
+		while (write(pipes[i][1], bulk, 4096) > 0)
+			;
+		add_program((unsigned int)i, pipes[i][0], -1);
+		spool_credit(&spool, 1);
+		(void)procs_pump(&procs, &out, 0);
+		out.start = out.end = 0;
+	}
+	for (i = 0; i <= OUTPUTS_WIDE_MAX; i++)
+		wide += fcntl(pipes[i][1], F_GETPIPE_SZ) > 65536;
+	CHECK(wide == OUTPUTS_WIDE_MAX);
+	/* One that has ended leaves its place to the next. */
+	close(pipes[0][1]);
+	procs.slot[0].ended = true;
+	procs.slot[0].out[0].ready = true;
+	(void)procs_pump(&procs, &out, 0);
+	CHECK(!procs.slot[0].used && procs.wide == OUTPUTS_WIDE_MAX);
+	CHECK(fcntl(pipes[OUTPUTS_WIDE_MAX][1], F_GETPIPE_SZ) > 65536);
+	out.start = out.end = 0;
+	for (i = 1; i <= OUTPUTS_WIDE_MAX; i++) {
+		close(pipes[i][0]);
+		close(pipes[i][1]);
+	}
+}
+
 int main(void)
 {
 	size_t i;
@@ -307,6 +383,8 @@ int main(void)
 	a_window_grows_for_bulk_and_few_do();
 	slots_that_are_none_are_refused();
 	bulk_goes_by_the_spool_and_waits_for_it();
+	a_flood_leaves_the_other_output_its_turn();
+	few_floods_have_large_pipes();
 	a_spool_that_fails_is_left_for_the_line();
 	return 0;
 }
