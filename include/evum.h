@@ -211,10 +211,17 @@ int evum_mconsole(struct evum_vm *vm, uint32_t id, const char *command);
  * has not read what was sent before.
  */
 int evum_program_start(struct evum_vm *vm, uint32_t id, const struct evum_program *program);
-/* At most the credit given by EVUM_STDIN_CREDIT; -EAGAIN else.  len 0 is end of file. */
+/*
+ * All of len bytes, or none; len 0 is end of file.  A program has credit for
+ * 65536 bytes when it starts, and EVUM_STDIN_CREDIT gives more.  -EAGAIN: beyond
+ * it, or no room for them now: try again after a dispatch.  -ESRCH; -EPIPE after
+ * the end of file.
+ */
 int evum_program_write(struct evum_vm *vm, uint32_t id, const void *bytes, size_t len);
+/* Lets it print so many bytes more on fd 1 or 2.  -ESRCH; -EINVAL; -EAGAIN. */
 int evum_program_credit(struct evum_vm *vm, uint32_t id, int fd, uint32_t bytes);
-int evum_program_signal(struct evum_vm *vm, uint32_t id, int signal); /* to its process group */
+/* To its process group; 1 to 64.  -ESRCH; -EINVAL; -EAGAIN. */
+int evum_program_signal(struct evum_vm *vm, uint32_t id, int signal);
 /* Size of a program's pty, 1 to 65535 each.  -ERANGE; -ESRCH; -ENOTTY where it has no pty. */
 int evum_program_winsize(struct evum_vm *vm, uint32_t id, unsigned int rows, unsigned int cols);
 
