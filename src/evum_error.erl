@@ -76,7 +76,7 @@ sentence({timeout, What, Stage}) -> f("~tp took too long, in stage ~ts", [What, 
 %% how machines and programs end
 sentence(esrch) -> "the guest has no such user";
 sentence(eagain) -> "the guest can't start another process now: too many run, or too little memory is left";
-sentence(ebusy) -> "there is no place for one more: a machine runs 512 programs, and  commands of its kernel's console, at a time";
+sentence(ebusy) -> "there is no place for one more: a machine runs 512 programs, and 16 commands of its kernel's console, at a time";
 sentence(noproc) -> "there is no such machine; evm:list() lists them";
 sentence(noconnection) -> "the node that it is on isn't connected";
 sentence({nodedown, Node}) -> f("the node ~ts that it was on is gone", [Node]);

@@ -133,7 +133,7 @@ or_abort(Fun, T) ->
 
 event({file, <<>>, Attributes}, #tree{temporary = undefined, destination = Destination} = T) ->
     is_directory(Destination) andalso throw({local, eisdir, Destination}),
-    {Path, Fd} = temporary(fun create/1, T),
+    {Path, Fd} = temporary(fun create_top/1, T),
     T#tree{temporary = Path, file = {Fd, Path, Attributes}, root = is_roots(Path)};
 event({directory, <<>>, Attributes}, #tree{temporary = undefined} = T) ->
     must_be_free(T),
@@ -192,36 +192,37 @@ temporary(Make, Directory, Tries) ->
         ok -> {Path, ok}
     end.
 
-%% Nobody else reads it before its own mode is set.
-create(Path) ->
-    case file:open(Path, [raw, binary, write, exclusive]) of
+create(Path) -> file:open(Path, [raw, binary, write, exclusive]).
+
+%% Nobody else reads it before its own mode is set. In a directory of ours nobody could.
+create_top(Path) ->
+    case create(Path) of
         {ok, Fd} ->
-            _ = file:change_mode(Path, 8#600),
+            _ = set(Path, #file_info{mode = 8#600}),
             {ok, Fd};
         {error, _} = Error -> Error
     end.
 
 make_directory(Path) ->
     case file:make_dir(Path) of
-        ok -> file:change_mode(Path, 8#700);
+        ok -> set(Path, #file_info{mode = 8#700});
         {error, _} = Error -> Error
     end.
 
-%% The owner first: a change of it may change the mode.
+set(Path, Info) -> file:write_file_info(Path, Info, [raw, {time, posix}]).
+
 finish(Path, #{mode := Mode, mtime := Mtime} = Attributes, Default, #tree{root = Root}) ->
-    _ = Root andalso (ok = ok(change_owner(Path, Attributes), Path)),
-    ok = ok(file:change_mode(Path, permissions(Mode, Default)), Path),
-    ok = ok(change_time(Path, Mtime), Path).
+    Info = owned(Root, Attributes, timed(Mtime, #file_info{mode = permissions(Mode, Default)})),
+    ok = ok(set(Path, Info), Path).
 
 permissions(undefined, Default) -> Default;
 permissions(Mode, _Default) -> Mode band 8#777.
 
-change_owner(Path, #{uid := Uid, gid := Gid}) when is_integer(Uid), is_integer(Gid) -> file:change_owner(Path, Uid, Gid);
-change_owner(_Path, _Attributes) -> ok.
+owned(true, #{uid := Uid, gid := Gid}, Info) -> Info#file_info{uid = Uid, gid = Gid};
+owned(false, _Attributes, Info) -> Info.
 
-change_time(Path, Time) when Time >= ?TIME_MIN, Time =< ?TIME_MAX ->
-    file:write_file_info(Path, #file_info{atime = Time, mtime = Time}, [raw, {time, posix}]);
-change_time(_Path, _Time) -> ok.
+timed(Time, Info) when Time >= ?TIME_MIN, Time =< ?TIME_MAX -> Info#file_info{atime = Time, mtime = Time};
+timed(_Time, Info) -> Info.
 
 %% @doc Puts what was written at its destination, once the stream has ended.
 -spec commit(tree()) -> ok.
