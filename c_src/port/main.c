@@ -32,9 +32,6 @@
 #define PORT_IN 3
 #define PORT_OUT 4
 
-/* Of both pipes, where the host lets us: as many frames of bulk are one wake-up of the reader. */
-#define PORT_PIPE_BYTES (4 * (int)EVUM_BULK_MAX)
-
 /* How long the machine's end may take once the BEAM is gone. */
 #define END_SECONDS 10
 
@@ -63,7 +60,6 @@ static int fd_prepare(int fd)
 	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ||
 	    fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
 		return -errno;
-	(void)fcntl(fd, F_SETPIPE_SZ, PORT_PIPE_BYTES);
 	return 0;
 }
 

@@ -10,8 +10,13 @@
  * Bulk bytes are added to the frame queued last where that is of the same
  * stream and still unsent: a guest that writes byte by byte costs the BEAM one
  * message a wake-up, and a BEAM that is late gets fewer and larger ones.
+ *
+ * A pipe that was full is made larger, so that bulk is fewer wake-ups.  Not before:
+ * the host allows a user so much in all, from which on each new pipe of any of the
+ * user's programs has two pages, and sixty machines that only wait would use it up.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
@@ -24,6 +29,8 @@
 #define BUFFER_SIZE (2 * (size_t)(LENGTH_SIZE + EVUM_FRAME_MAX))
 #define BLOCK_SIZE (LENGTH_SIZE + 6u + EVUM_BULK_MAX)
 #define FLUSH_BLOCKS 16
+#define PIPE_BYTES 65536u /* of a pipe, as the kernel makes it */
+#define PIPE_WIDE_BYTES (4 * (int)EVUM_BULK_MAX)
 
 struct wire_block {
 	struct wire_block *next;
@@ -78,6 +85,15 @@ static void buffer_settle(struct wire *wire)
 	wire->end = kept;
 }
 
+/* true where it has become larger just now. */
+static bool widen(int fd, bool *wide)
+{
+	if (*wide)
+		return false;
+	*wide = true;
+	return fcntl(fd, F_SETPIPE_SZ, PIPE_WIDE_BYTES) >= 0;
+}
+
 int wire_read(struct wire *wire)
 {
 	ssize_t n;
@@ -86,6 +102,8 @@ int wire_read(struct wire *wire)
 	n = read(wire->in, wire->buffer + wire->end, BUFFER_SIZE - wire->end);
 	if (n < 0)
 		return -errno;
+	if ((size_t)n >= PIPE_BYTES)
+		widen(wire->in, &wire->in_wide);
 	wire->end += (size_t)n;
 	return n > 0;
 }
@@ -284,6 +302,9 @@ int wire_flush(struct wire *wire)
 			parts[count++] = (struct iovec){.iov_base = block->bytes + block->sent,
 							.iov_len = block->len - block->sent};
 		n = writev(wire->out, parts, count);
+		if (n < 0 && errno == EAGAIN && wire->queued >= PIPE_BYTES &&
+		    widen(wire->out, &wire->out_wide))
+			continue;
 		if (n < 0)
 			return errno == EAGAIN || errno == EINTR ? 0 : -errno;
 		wire_sent(wire, (size_t)n);

@@ -23,6 +23,7 @@ struct wire_frame {
  */
 struct wire {
 	int in, out;
+	bool in_wide, out_wide; /* the pipe was made larger, or can't be */
 	uint8_t *buffer;
 	size_t start, end; /* of buffer, the part that holds bytes read and not yet handled */
 	struct wire_block *head, *tail, *spare;

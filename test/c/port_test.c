@@ -46,6 +46,34 @@ static void what_is_inherited_is_reset(void)
 	end_by_eof(&peer);
 }
 
+/* What pipes of a user's hold in all is bounded, and idle machines shall not use it up. */
+static void only_a_pipe_that_was_full_becomes_larger(void)
+{
+	static const uint8_t bulk[4 + 1 + 5 + 131072] = {0, 2, 0, 6, 4, 0, 0, 0, 1, 0};
+	struct peer peer;
+	int usual, calls = 0;
+	siginfo_t info;
+	ssize_t first;
+
+	start_and_greet(&peer);
+	usual = fcntl(peer.err, F_GETPIPE_SZ);
+	CHECK(fcntl(peer.in, F_GETPIPE_SZ) == usual && fcntl(peer.out, F_GETPIPE_SZ) == usual);
+	CHECK(kill(peer.pid, SIGSTOP) == 0);
+	CHECK(waitid(P_PID, (id_t)peer.pid, &info, WSTOPPED) == 0);
+	first = write(peer.in, bulk, sizeof(bulk));
+	CHECK(first == usual);
+	CHECK(kill(peer.pid, SIGCONT) == 0);
+	CHECK(peer_write(&peer, bulk + first, sizeof(bulk) - (size_t)first));
+	peer_call(&peer, "{call,1,frobnicate,[]}");
+	peer_expect(&peer, "{reply,1,{error,enosys}}");
+	CHECK(fcntl(peer.in, F_GETPIPE_SZ) > usual && fcntl(peer.out, F_GETPIPE_SZ) == usual);
+	for (; fcntl(peer.out, F_GETPIPE_SZ) == usual && calls < 100000; calls++)
+		peer_call(&peer, "{call,2,frobnicate,[]}");
+	while (calls-- > 0)
+		peer_expect(&peer, "{reply,2,{error,enosys}}");
+	end_by_eof(&peer);
+}
+
 static void a_call_that_is_none_is_answered(void)
 {
 	struct peer peer;
@@ -698,6 +726,7 @@ static void answers_that_nobody_reads_end_it(void)
 static const struct machine_test tests[] = {
 	TEST(hello_is_the_first_frame),
 	TEST(what_is_inherited_is_reset),
+	TEST(only_a_pipe_that_was_full_becomes_larger),
 	TEST(a_call_that_is_none_is_answered),
 	TEST(without_a_machine_start_and_probe_work),
 	TEST(start_names_what_is_wrong),
