@@ -3,31 +3,33 @@
 %%
 %% Output comes within a window of 256 KiB a stream, and is acknowledged, straight to
 %% the port, when it was collected or delivered: a flood stalls the program and
-%% nobody else. An owner is sent as much as he keeps up with; a look at his mailbox
-%% before each message tells. The first window of each stream, and what is left at
-%% the end, is delivered whatever he has not received: he may be waiting for just
-%% that, past a full mailbox.
+%% nobody else. An owner is sent a window's worth at a time; then his mailbox is
+%% looked at, on his node. He is sent more when none of this program's output is left
+%% in there, or less than 16 MiB of all programs' output. Other messages don't count:
+%% he may well leave them, and receive just these.
 %%
-%% So a program whose output nobody takes costs two windows here, and in an owner's
-%% mailbox, whoever fills it, the first windows and about 16 MiB. An owner on another
-%% node is sent a MiB at a time, and then his node is asked how many messages he has.
+%% So programs whose output nobody takes cost two windows each here, and, in their
+%% owner's mailbox, 16 MiB and a window each. Into a mailbox of more than 20000 messages
+%% nobody looks, and nothing is sent. What is left at the end is delivered in any case.
 %%
 %% The process that owns this is sent `{evum_proc_out, pump}' and `{evum_proc_out,
 %% acknowledge}', for pump/2 and acknowledge/2, and the other node's answer, for heard/3.
 -module(evum_proc_out).
 
 -export([window/0, owner/1, collect/1, add/4, pump/2, acknowledge/2, heard/3, flush/1, collected/1]).
+-export([unreceived/2]).
 -export_type([output/0, collected/0]).
 
 %% bytes of each stream that may be unacknowledged
 -define(WINDOW, 262144).
-%% an owner whose mailbox is longer than this, or would hold more bytes than this if
-%% all in it were like the next message, isn't sent more for a while
--define(QUEUE_MAX, 1000).
--define(QUEUE_BYTES, 16777216).
+%% bytes of programs' output in an owner's mailbox, each message counted as so many more
+-define(MAILBOX_BYTES, 16777216).
+-define(MESSAGE_BYTES, 1024).
+%% a look costs as much as the mailbox is long
+-define(LOOK_MAX, 20000).
+%% who has too much is looked at again so soon, and then less and less often
 -define(HELD_MS, 10).
-%% bytes to an owner on another node before it is asked after him
--define(UNSEEN_MAX, 1048576).
+-define(HELD_MAX_MS, 320).
 %% how soon a port that had no room is tried again
 -define(RETRY_MS, 5).
 
@@ -42,10 +44,9 @@
     %% waiting for the owner
     queue = queue:new() :: queue:queue({fd(), binary()}),
     held = false :: boolean(),
-    %% bytes that are delivered whatever the owner's mailbox holds
-    free = #{1 => ?WINDOW, 2 => ?WINDOW} :: #{fd() => non_neg_integer()},
-    %% delivered since an owner's mailbox on another node was seen, and the question
-    unseen = 0 :: non_neg_integer(),
+    held_ms = ?HELD_MS :: pos_integer(),
+    %% bytes that may be delivered before the next look, and one that is under way
+    allowance = ?WINDOW :: integer(),
     asked :: undefined | erpc:request_id(),
     %% acknowledgements that have not gone to the port
     credit = #{} :: #{fd() => pos_integer()}
@@ -80,65 +81,62 @@ add(Fd, Bytes, Stream, #output{queue = Queue} = Out) ->
 -spec pump(evum_proc_in:stream(), output()) -> output().
 pump(Stream, Out) -> deliver(Stream, Out#output{held = false}).
 
-deliver(Stream, #output{sink = {owner, Owner}, queue = Queue} = Out) ->
+deliver(Stream, #output{queue = Queue, allowance = Allowance} = Out) ->
     case queue:out(Queue) of
         {empty, _} -> Out;
-        {{value, {Fd, Bytes}}, Rest} ->
-            case takes(Fd, byte_size(Bytes), Owner, Out) of
-                true ->
-                    send(Owner, Fd, Bytes),
-                    deliver(Stream, credit(Fd, Bytes, Stream, spend(Fd, byte_size(Bytes), Out#output{queue = Rest})));
-                false -> wait(Owner, Out)
-            end
+        {{value, {Fd, Bytes}}, Rest} when Allowance > 0 ->
+            send(Fd, Bytes, Out),
+            Left = Allowance - byte_size(Bytes) - ?MESSAGE_BYTES,
+            deliver(Stream, credit(Fd, Bytes, Stream, Out#output{queue = Rest, allowance = Left}));
+        {{value, _}, _} -> look(Stream, Out)
     end.
 
-send(Owner, Fd, Bytes) ->
+send(Fd, Bytes, #output{sink = {owner, Owner}}) ->
     Owner ! {evum, self(), {stream(Fd), Bytes}},
     ok.
 
 stream(1) -> stdout;
 stream(2) -> stderr.
 
-takes(Fd, Size, Owner, #output{free = Free, unseen = Unseen}) ->
-    maps:get(Fd, Free) > 0 orelse
-        case node(Owner) =:= node() of
-            true -> keeps_up(Size, process_info(Owner, message_queue_len));
-            false -> Unseen < ?UNSEEN_MAX
-        end.
+look(_Stream, #output{held = Held, asked = Asked} = Out) when Held; Asked =/= undefined -> Out;
+look(Stream, #output{sink = {owner, Owner}} = Out) when node(Owner) =:= node() ->
+    looked(unreceived(Owner, self()), Stream, Out);
+look(_Stream, #output{sink = {owner, Owner}} = Out) ->
+    Out#output{asked = erpc:send_request(node(Owner), ?MODULE, unreceived, [Owner, self()])}.
 
-keeps_up(Size, {message_queue_len, Len}) -> Len < ?QUEUE_MAX andalso Len * Size < ?QUEUE_BYTES;
-%% he has just ended
-keeps_up(_Size, undefined) -> false.
-
-spend(Fd, N, #output{free = Free, unseen = Unseen} = Out) ->
-    Out#output{free = maps:update_with(Fd, fun(Left) -> max(0, Left - N) end, Free), unseen = Unseen + N}.
-
-wait(Owner, #output{asked = undefined} = Out) when node(Owner) =/= node() ->
-    Out#output{asked = erpc:send_request(node(Owner), erlang, process_info, [Owner, message_queue_len])};
-wait(Owner, Out) when node(Owner) =/= node() -> Out;
-wait(_Owner, Out) -> hold(Out).
-
-hold(#output{held = true} = Out) -> Out;
-hold(Out) ->
-    _ = erlang:send_after(?HELD_MS, self(), {?MODULE, pump}),
-    Out#output{held = true}.
-
-%% @doc Takes another node's answer, if a message is one.
+%% @doc Takes the answer of another node's look, if a message is one.
 -spec heard(Message :: term(), evum_proc_in:stream() | undefined, output()) -> output().
 heard(_Message, _Stream, #output{asked = undefined} = Out) -> Out;
-heard(Message, Stream, #output{asked = Asked, queue = Queue} = Out) ->
+heard(Message, Stream, #output{asked = Asked} = Out) ->
     try erpc:check_response(Message, Asked) of
         no_response -> Out;
-        {response, Len} ->
-            {value, {_Fd, Bytes}} = queue:peek(Queue),
-            case keeps_up(byte_size(Bytes), Len) of
-                true -> deliver(Stream, Out#output{asked = undefined, unseen = 0});
-                false -> hold(Out#output{asked = undefined})
-            end
+        {response, Unreceived} -> looked(Unreceived, Stream, Out#output{asked = undefined})
     catch
         %% his node is gone, or going
         _:_ -> hold(Out#output{asked = undefined})
     end.
+
+looked({Own, All}, Stream, Out) when Own =:= 0; All < ?MAILBOX_BYTES ->
+    deliver(Stream, Out#output{allowance = ?WINDOW, held_ms = ?HELD_MS});
+looked(_Unreceived, _Stream, Out) -> hold(Out).
+
+hold(#output{held_ms = Ms} = Out) ->
+    _ = erlang:send_after(Ms, self(), {?MODULE, pump}),
+    Out#output{held = true, held_ms = min(2 * Ms, ?HELD_MAX_MS)}.
+
+%% @doc How many bytes of `Proc''s output, and of any program's, a process of this
+%% node has not received.
+-spec unreceived(pid(), pid()) -> {Own :: non_neg_integer(), All :: non_neg_integer()} | unknown.
+unreceived(Owner, Proc) ->
+    case process_info(Owner, message_queue_len) of
+        {_, Len} when Len =< ?LOOK_MAX -> count(process_info(Owner, messages), Proc);
+        _ -> unknown
+    end.
+
+count(undefined, _Proc) -> unknown;
+count({messages, Messages}, Proc) ->
+    Sizes = [{From, byte_size(Bytes) + ?MESSAGE_BYTES} || {evum, From, {_, Bytes}} <- Messages, is_binary(Bytes)],
+    {lists:sum([Size || {From, Size} <- Sizes, From =:= Proc]), lists:sum([Size || {_, Size} <- Sizes])}.
 
 credit(Fd, Bytes, Stream, #output{credit = Credit} = Out) ->
     N = byte_size(Bytes),
@@ -153,9 +151,8 @@ acknowledge({Port, Id}, #output{credit = Credit} = Out) ->
 
 %% @doc Delivers all that is left, at most two windows: no more will come.
 -spec flush(output()) -> ok.
-flush(#output{sink = {owner, Owner}, queue = Queue}) ->
-    lists:foreach(fun({Fd, Bytes}) -> send(Owner, Fd, Bytes) end, queue:to_list(Queue));
-flush(#output{sink = {collect, _}}) -> ok.
+flush(#output{queue = Queue} = Out) ->
+    lists:foreach(fun({Fd, Bytes}) -> send(Fd, Bytes, Out) end, queue:to_list(Queue)).
 
 %% @doc What was collected.
 -spec collected(output()) -> collected().

@@ -20,7 +20,8 @@ all() ->
         a_link_of_a_program_that_ended_well_hurts_nobody, the_owner_hears_every_end, a_killed_process_says_nothing,
         the_machines_end_is_everybodys, an_agents_end_is_everybodys, a_reboot_is_everybodys, kill_all_is_survived,
         time_is_up, a_killed_program_is_gone_at_once, killed_floods_cost_nothing, writers_wait_in_turn,
-        a_late_writer_knows_what_was_taken, input_is_given_to_exec, any_bytes_go_both_ways, a_hundred_megabytes_go_through_cat, nobody_reads, nobody_reads_on_another_node,
+        a_late_writer_knows_what_was_taken, input_is_given_to_exec, any_bytes_go_both_ways, a_hundred_megabytes_go_through_cat, nobody_reads,
+        an_owner_may_leave_other_messages, nobody_reads_on_another_node,
         a_terminal_is_one, a_terminals_size_changes, keys_of_a_terminal_are_keys, a_terminal_ends, a_users_terminal_is_his,
         a_fork_bomb_is_limited, a_fork_bomb_is_survived, a_memory_hog_is_limited, a_memory_hog_is_survived,
         options_are_checked
@@ -349,7 +350,7 @@ nobody_reads(_) ->
             [<<"others run">> = out(V, "echo others run") || _ <- lists:seq(1, 10)],
             {message_queue_len, N} =:= process_info(self(), message_queue_len)
         end, 20000),
-        %% 16 MiB, and two windows and a first one of each
+        %% 16 MiB, and of each two windows here and one more in the mailbox
         Bound = 16777216 + 10 * 4 * 262144 + 4000000,
         {true, _} = {erlang:memory(total) - Before < Bound, erlang:memory(total) - Before},
         {true, _} = {rss(evum_test_lib:port_pid(V)) < 30000000, rss(evum_test_lib:port_pid(V))},
@@ -357,6 +358,25 @@ nobody_reads(_) ->
         until(fun() -> gone(V, "cat") end),
         _ = flush()
     end).
+
+%% Who has thousands of other messages, and another program's output, gets what he waits for.
+an_owner_may_leave_other_messages(_) ->
+    with(fun(V) ->
+        [self() ! {left, N} || N <- lists:seq(1, 5000)],
+        {ok, Left} = evum:spawn(V, "cat /dev/zero"),
+        until(fun() -> {_, Size} = evum_proc_out:unreceived(self(), Left), Size > 16777216 end),
+        {ok, P} = evum:spawn(V, "head -c 20000000 /dev/zero"),
+        {20000000, {exit, 0}} = received(P, 0),
+        exit(Left, kill),
+        _ = flush()
+    end).
+
+received(P, Size) ->
+    receive
+        {evum, P, {stdout, Bytes}} -> received(P, Size + byte_size(Bytes));
+        {evum, P, {exit, _} = Exit} -> {Size, Exit}
+    after 20000 -> error({stuck, Size})
+    end.
 
 %% An owner elsewhere isn't drowned either, and gets all when he reads.
 nobody_reads_on_another_node(_) ->
