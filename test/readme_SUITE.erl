@@ -27,10 +27,14 @@ every_block_is_run(_) ->
     {match, Blocks} = re:run(Text, "^```(\\w*)\n(.*?)^```$", [global, multiline, dotall, {capture, all_but_first, list}]),
     true = length([x || [Language, _] <- Blocks, Language =:= "erlang"]) > 3,
     true = length([x || [Language, _] <- Blocks, Language =:= "sh"]) > 1,
+    %% where a reader is
+    {ok, Cwd} = file:get_cwd(),
+    ok = file:set_cwd(evum_test_lib:tree()),
     Left = lists:foldl(fun([Language, Block], Bindings) ->
         ct:pal("~s:~n~ts", [Language, Block]),
         block(Language, Block, Bindings)
     end, erl_eval:new_bindings(), Blocks),
+    ok = file:set_cwd(Cwd),
     ct:pal("~p", [Left]).
 
 block("sh", Block, Bindings) ->
