@@ -89,6 +89,18 @@ static void feed_bytes(struct evum_vm *vm, const uint8_t *data, size_t size)
 	}
 }
 
+/* A place in the spool that there may be: a slot and a length of three bytes. */
+static void feed_place(struct evum_vm *vm, const uint8_t *data, size_t size)
+{
+	uint32_t place[2] = {0, 0};
+
+	if (size >= 3) {
+		place[0] = data[0] % (AGENT_SPOOL_SLOTS + 1);
+		place[1] = (data[1] + data[2] * 256u) * 3;
+	}
+	feed(vm, place, sizeof(place));
+}
+
 /* Frames whose header is right but for what it says: type, fd, id and length of four bytes. */
 static void feed_frames(struct evum_vm *vm, const uint8_t *data, size_t size)
 {
@@ -98,14 +110,17 @@ static void feed_frames(struct evum_vm *vm, const uint8_t *data, size_t size)
 					      .fd = data[1] % 8,
 					      .id = data[2] % 4,
 					      .len = data[3]};
-		size_t len = header.len;
+		size_t len = header.len < size - 4 ? header.len : size - 4;
+		bool spooled = header.type == AGENT_OUTPUT_SPOOLED;
 
 		data += 4;
 		size -= 4;
-		if (len > size)
-			return;
+		header.len = spooled ? 8 : (uint32_t)len;
 		feed(vm, &header, sizeof(header));
-		feed(vm, data, len);
+		if (spooled)
+			feed_place(vm, data, len);
+		else
+			feed(vm, data, len);
 		data += len;
 		size -= len;
 	}
