@@ -10,8 +10,8 @@
 %% or changed by way of a link or of something that was there before. Permissions are the
 %% lower nine bits, so that no guest puts a set-uid file on the host, and are set
 %% when a file or directory is complete; owners are kept only where we are root.
-%% commit/1 renames: a file over what is there, but a directory only to a
-%% name that is free. abort/1 removes all that was written.
+%% commit/1 renames: a file over a file or link that is there, a directory only to
+%% a name that is free. abort/1 removes all that was written.
 %%
 %% Errors are thrown: {local, Posix, File}. What was written is removed by then.
 -module(evum_tree).
@@ -132,7 +132,7 @@ or_abort(Fun, T) ->
     end.
 
 event({file, <<>>, Attributes}, #tree{temporary = undefined, destination = Destination} = T) ->
-    is_directory(Destination) andalso throw({local, eisdir, Destination}),
+    must_be_replaceable(Destination),
     {Path, Fd} = temporary(fun create_top/1, T),
     T#tree{temporary = Path, file = {Fd, Path, Attributes}, root = is_roots(Path)};
 event({directory, <<>>, Attributes}, #tree{temporary = undefined} = T) ->
@@ -172,6 +172,15 @@ is_roots(Path) ->
     case file:read_link_info(Path, [raw]) of
         {ok, #file_info{uid = Uid}} -> Uid =:= 0;
         {error, _} -> false
+    end.
+
+%% A device or a socket that became a file would be a loss to all of the host.
+must_be_replaceable(Path) ->
+    case file:read_link_info(Path, [raw]) of
+        {ok, #file_info{type = Type}} when Type =:= regular; Type =:= symlink -> ok;
+        {ok, #file_info{type = directory}} -> throw({local, eisdir, Path});
+        {ok, _} -> throw({local, eopnotsupp, Path});
+        {error, _} -> ok
     end.
 
 must_be_free(#tree{destination = Destination}) ->

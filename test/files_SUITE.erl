@@ -212,6 +212,7 @@ what_cannot_be_is_told(Config) ->
             {{too_long, 1}, evum:get(V, "/tmp/f", [{max_size, 1}])},
             {{too_long, 1}, evum:get(V, "/tmp/f", {file, Missing}, [{max_size, 1}])},
             {{local, eexist, Dir}, evum:get(V, "/bin", {file, Dir})},
+            {{local, eopnotsupp, Fifo}, evum:get(V, "/etc/passwd", {file, Fifo})},
             {{local, eexist, path(Config, "f")}, evum:get(V, "/bin", {file, path(Config, "f")})},
             {{local, eisdir, Dir}, evum:get(V, "/tmp/f", {file, Dir})},
             {{local, enoent, Missing}, evum:get(V, "/tmp/f", {file, filename:join(Missing, "f")})},
