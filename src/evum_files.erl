@@ -147,13 +147,14 @@ send({link, Name, Attributes, Target}, T) -> add(evum_stream:link(Name, Attribut
 send(directory_end, T) -> add(evum_stream:directory_end(), T);
 send(stream_end, T) -> add(evum_stream:stream_end(), T).
 
-%% Small files go together.
-add(Data, #transfer{batch = Batch, batched = Batched} = T0) ->
-    T = T0#transfer{batch = [Batch | Data], batched = Batched + iolist_size(Data)},
-    case T#transfer.batched >= ?BATCH of
-        true -> flush(T);
-        false -> T
-    end.
+%% Small files go together, and what is big in full batches: each that isn't costs as much.
+add(Data, #transfer{batch = Batch, batched = Batched} = T) ->
+    full(T#transfer{batch = [Batch | Data], batched = Batched + iolist_size(Data)}).
+
+full(#transfer{batch = Batch, batched = Batched} = T) when Batched >= ?BATCH ->
+    <<Now:?BATCH/binary, Rest/binary>> = iolist_to_binary(Batch),
+    full(write(Now, T#transfer{batch = Rest, batched = Batched - ?BATCH}));
+full(T) -> T.
 
 flush(#transfer{batch = Batch} = T) -> write(iolist_to_binary(Batch), T#transfer{batch = [], batched = 0}).
 
