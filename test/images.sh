@@ -9,9 +9,11 @@
 #   busybox   busybox with its own init and an inittab
 #   program   one static program as init, and nothing else
 #
-# Any user can make them: fakechroot and fakeroot stand in for root. Debian comes
-# from where this system's own packages come from. An image is kept in the user's
-# cache under the hash of what it is made of, and made again when that changes.
+# Any user can make them: fakechroot and fakeroot stand in for root. Root has a
+# real chroot, since what slips out of a faked one would change the host. Debian
+# comes from where this system's own packages come from. An image is kept in the
+# user's cache under the hash of what it is made of, and made again when that
+# changes.
 set -eu
 here=$(dirname "$(readlink -f "$0")")
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/evum-test
@@ -41,8 +43,10 @@ debian() {
 	code=$(. /etc/os-release && echo "$VERSION_CODENAME")
 	sources "$code" >"$work/$1.list"
 	apt-config dump | grep -E '^Acquire::(Check-|Retries|http|https|ftp)' >"$work/$1.conf" || :
+	mode=fakechroot
+	[ "$(id -u)" != 0 ] || mode=root
 	# shellcheck disable=SC2016 # the hook's own argument
-	mmdebstrap --quiet --mode=fakechroot --variant=essential --include="$2" \
+	mmdebstrap --quiet --mode=$mode --variant=essential --include="$2" \
 		--aptopt="$work/$1.conf" \
 		--customize-hook='echo image >"$1/etc/hostname"' \
 		--dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
