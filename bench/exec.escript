@@ -76,11 +76,12 @@ bulk(Vm, Dir, Ssh) ->
     Back = filename:join(Dir, "back"),
     ok = file:write_file(Local, Bytes),
     ok = evum:put(Vm, Bytes, "/tmp/bulk"),
+    {ok, Bytes} = evum:get(Vm, "/tmp/bulk"),
     Rows = rounds(?BULK_ROUNDS, [
         {?PIPE, rate(fun() -> {ok, #{status := 0}} = evum:exec(Vm, "cat /tmp/bulk | cat > /dev/null") end)},
         {"evum:put of a binary", rate(fun() -> ok = evum:put(Vm, Bytes, "/tmp/bulk") end)},
         {"evum:put of a file", rate(fun() -> ok = evum:put(Vm, {file, Local}, "/tmp/bulk") end)},
-        {"evum:get of a binary", rate(fun() -> {ok, Bytes} = evum:get(Vm, "/tmp/bulk") end)},
+        {"evum:get of a binary", rate(fun() -> {ok, _} = evum:get(Vm, "/tmp/bulk") end)},
         {"evum:get of a file", rate(fun() -> ok = evum:get(Vm, "/tmp/bulk", {file, Back}) end)},
         {"a program's stdin (cat > /dev/null)", rate(fun() -> stdin(Vm, Bytes) end)},
         {"a program's stdout (cat FILE)", rate(fun() -> stdout(Vm) end)}
