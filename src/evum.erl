@@ -116,13 +116,13 @@ send(Vm, Line) -> send(Vm, Line, ?SEND_MS).
 
 %% @doc The same within `Ms'.
 -spec send(vm(), unicode:chardata(), pos_integer()) -> binary() | timeout | error().
-send(Vm, Line, Ms) when is_integer(Ms), Ms > 0 ->
-    case chardata(Line, ?LINE_MAX + 1) of
-        {ok, Bytes} -> send_line(Vm, chomp(Bytes), Ms);
-        {error, {too_long, _}} -> {error, {too_long, ?LINE_MAX}};
-        {error, _} = Error -> Error
-    end;
-send(_Vm, _Line, _Ms) -> {error, {bad_option, timeout}}.
+send(Vm, Line, Ms) ->
+    case {evum_opts:is_time(Ms), chardata(Line, ?LINE_MAX + 1)} of
+        {false, _} -> {error, {bad_option, timeout}};
+        {true, {ok, Bytes}} -> send_line(Vm, chomp(Bytes), Ms);
+        {true, {error, {too_long, _}}} -> {error, {too_long, ?LINE_MAX}};
+        {true, {error, _} = Error} -> Error
+    end.
 
 chomp(Bytes) ->
     case byte_size(Bytes) > 0 andalso binary:last(Bytes) =:= $\n of
@@ -200,14 +200,19 @@ attach(Vm) ->
 %% machine that isn't up, or, of `up', the stage that it is in.
 -spec await(vm(), up | {text, unicode:chardata()} | evum_await:what(), pos_integer()) ->
     ok | {error, {timeout, What :: term(), Seen :: term()} | term()}.
-await(_Vm, _What, Ms) when not is_integer(Ms); Ms =< 0; Ms >= 16#100000000 -> {error, {bad_option, timeout}};
-await(Vm, up, Ms) -> call(Vm, {await, up, Ms}, Ms + ?CALL_MS);
-await(Vm, {text, Regexp}, Ms) ->
+await(Vm, What, Ms) ->
+    case evum_opts:is_time(Ms) of
+        true -> await_within(Vm, What, Ms);
+        false -> {error, {bad_option, timeout}}
+    end.
+
+await_within(Vm, up, Ms) -> call(Vm, {await, up, Ms}, Ms + ?CALL_MS);
+await_within(Vm, {text, Regexp}, Ms) ->
     case chardata(Regexp, ?PUTS_MAX) of
         {ok, Bytes} -> await_text(Vm, Regexp, re:compile(Bytes), Ms);
         {error, _} -> {error, {bad_option, text}}
     end;
-await(Vm, What, Ms) ->
+await_within(Vm, What, Ms) ->
     case evum_await:check(What) of
         {ok, _} -> with(Vm, fun(Pid) -> evum_await:await(Pid, What, Ms) end);
         error -> {error, {bad_option, What}}
@@ -301,8 +306,11 @@ write(Proc, Data) -> evum_proc:write(Proc, Data).
 %% bytes of two don't mix. The owner had better not, where the program waits for
 %% its own output to be received.
 -spec write(pid(), iodata() | eof, Ms :: non_neg_integer()) -> ok | error().
-write(Proc, Data, Ms) when is_integer(Ms), Ms >= 0, Ms < 16#100000000 -> evum_proc:write(Proc, Data, Ms);
-write(_Proc, _Data, _Ms) -> {error, {bad_option, timeout}}.
+write(Proc, Data, Ms) ->
+    case Ms =:= 0 orelse evum_opts:is_time(Ms) of
+        true -> evum_proc:write(Proc, Data, Ms);
+        false -> {error, {bad_option, timeout}}
+    end.
 
 %% @doc Sets the window size, rows and columns, of a program that was started with
 %% a pty; it gets SIGWINCH.

@@ -2,7 +2,7 @@
 %% Checks options, key by key, before anything starts; pure
 -module(evum_opts).
 
--export([machine/2, value/2, text/1, program/3, transfer/2, hostname/1, winsize/1]).
+-export([machine/2, value/2, text/1, program/3, transfer/2, hostname/1, winsize/1, is_time/1]).
 -export_type([kind/0, machine/0, program/0, transfer/0]).
 
 -type kind() :: create | start | start_link.
@@ -53,6 +53,8 @@
 -define(MEM_MAX, 1048576).
 -define(ARGS_MAX, 3000).
 -define(WAIT_MAX, 3600000).
+%% 23 days: `receive' takes 49 at most, and some wait twice as long as they promise, and longer
+-define(TIME_MAX, 2000000000).
 %% what Linux takes for a limit of processes
 -define(PROCS_MAX, 4194304).
 %% rows and columns of a terminal that nobody has measured
@@ -126,6 +128,8 @@ value(_Key, _Value) -> error.
 
 accept(true, Value) -> {ok, Value};
 accept(false, _Value) -> error.
+
+accept(Is, Key, Value) -> rename(Key, accept(Is, Value)).
 
 file_name({ok, <<_:8, _/binary>> = Path}) ->
     case unicode:characters_to_list(Path) of
@@ -227,7 +231,7 @@ program_value(exec, max_output, N) when is_integer(N), N > 0 -> {ok, max_output,
 program_value(exec, stdin, Data) -> rename(stdin, bytes(Data));
 program_value(_Kind, Key, Value) -> program_value(Key, Value).
 
-program_value(timeout, Ms) when is_integer(Ms), Ms > 0, Ms < 16#100000000 -> {ok, timeout, Ms};
+program_value(timeout, Ms) -> accept(is_time(Ms), timeout, Ms);
 program_value(env, Env) when is_map(Env) -> program_value(env, maps:to_list(Env));
 program_value(env, Env) when is_list(Env) -> environment(Env);
 program_value(cd, Dir) -> rename(cwd, non_empty(text(Dir)));
@@ -257,6 +261,10 @@ put_value(_Key, _Value) -> error.
 get_value(max_size, N) when is_integer(N), N > 0 -> {ok, max_size, N};
 get_value(timeout, Ms) -> program_value(timeout, Ms);
 get_value(_Key, _Value) -> error.
+
+%% @doc Can so many ms be waited for?
+-spec is_time(term()) -> boolean().
+is_time(Ms) -> is_integer(Ms) andalso Ms > 0 andalso Ms =< ?TIME_MAX.
 
 %% @doc Checks a terminal's size.
 -spec winsize(term()) -> {ok, {pos_integer(), pos_integer()}} | error.

@@ -513,10 +513,18 @@ options_are_checked(_) ->
     with(fun(V) ->
         [{error, {bad_option, K}} = evum:Spawn(V, "true", [{K, Bad}])
             || Spawn <- [spawn, spawn_link, spawn_monitor],
-               {K, Bad} <- [{timeout, 0}, {max_output, 5}, {stdin, "x"}, {pty, {0, 0}}, {max_procs, 0}, {max_mem, a}, {builtin, true}]],
+               {K, Bad} <- [{timeout, 0}, {timeout, 16#ffffffff}, {max_output, 5}, {stdin, "x"}, {pty, {0, 0}}, {max_procs, 0}, {max_mem, a}, {builtin, true}]],
         [sentence({bad_option, K}) || K <- [timeout, stdin, pty, max_procs, max_mem, winsize]],
         {ok, P} = evum:spawn(V, ["cat"]),
-        {error, {bad_option, timeout}} = evum:write(P, "x", infinity),
+        %% as long as can be, and longer
+        Longest = 2000000000,
+        {ok, #{status := 0}} = evum:exec(V, "true", [{timeout, Longest}]),
+        ok = evum:write(P, "x", Longest),
+        ok = evum:await(V, up, Longest),
+        <<_/binary>> = evum:send(V, "true", Longest),
+        [[{error, {bad_option, timeout}} = Was || Was <- [evum:exec(V, "true", [{timeout, Ms}]), evum:write(P, "x", Ms),
+                                                          evum:await(V, up, Ms), evum:send(V, "true", Ms)]]
+            || Ms <- [infinity, 16#ffffffff, -1]],
         [{error, {bad_option, winsize}} = evum:winsize(P, Bad) || Bad <- [{0, 1}, {1, 65536}, 24, {a, b}]],
         exit(P, kill)
     end).
