@@ -33,11 +33,11 @@
     what :: put | get,
     path :: binary(),
     proc :: pid(),
-    %% of the caller
-    monitor :: reference(),
+    proc_monitor :: reference(),
+    caller_monitor :: reference(),
     timeout :: pos_integer(),
     moved = 0 :: non_neg_integer(),
-    %% get: bytes of files so far, and at most; any number is less than an atom
+    %% get: bytes of files, and of the names in a tree, so far and at most; any number is less than an atom
     size = 0 :: non_neg_integer(),
     max_size :: pos_integer() | infinity,
     %% what the built-in said: the path that its error is about
@@ -103,8 +103,8 @@ helper(Vm, What, Argv, Path, #{timeout := Timeout} = Opts, Fun) ->
     Tag = make_ref(),
     {Helper, Ref} = spawn_monitor(fun() ->
         Monitor = monitor(process, Caller),
-        T = #transfer{what = What, path = Path, proc = self(), monitor = Monitor, timeout = Timeout,
-                      max_size = maps:get(max_size, Opts, infinity), is_tree = What =:= get},
+        T = #transfer{what = What, path = Path, proc = self(), proc_monitor = Monitor, caller_monitor = Monitor,
+                      timeout = Timeout, max_size = maps:get(max_size, Opts, infinity), is_tree = What =:= get},
         Caller ! {Tag, run(Vm, Argv, T, Fun)}
     end),
     receive
@@ -118,10 +118,10 @@ helper(Vm, What, Argv, Path, #{timeout := Timeout} = Opts, Fun) ->
 
 run(Vm, Argv, #transfer{what = What, timeout = Timeout} = T, Fun) ->
     Program = #{argv => Argv, env => [], timeout => infinity, builtin => true, start => Timeout},
-    case evum_proc:spawn(Vm, Program, spawn) of
-        {ok, Proc} ->
+    case evum_proc:spawn(Vm, Program, monitor) of
+        {ok, Proc, Monitor} ->
             try
-                Fun(T#transfer{proc = Proc})
+                Fun(T#transfer{proc = Proc, proc_monitor = Monitor})
             catch
                 throw:{local, _, _} = Reason -> {error, Reason};
                 throw:{?MODULE, Reason} -> {error, Reason}
@@ -241,10 +241,12 @@ measure(_Event, T) -> T.
 
 %% --- both ------------------------------------------------------------------------------
 
-next(#transfer{what = What, proc = Proc, monitor = Monitor, timeout = Timeout, moved = Moved}) ->
+next(#transfer{what = What, proc = Proc, proc_monitor = Monitor, caller_monitor = Caller, timeout = Timeout, moved = Moved}) ->
     receive
         {evum, Proc, _} = Message -> Message;
-        {'DOWN', Monitor, process, _, _} -> fail(caller_down)
+        %% without a word: its node is gone
+        {'DOWN', Monitor, process, _, Reason} -> fail(Reason);
+        {'DOWN', Caller, process, _, _} -> fail(caller_down)
     after Timeout -> fail({timeout, What, Moved})
     end.
 

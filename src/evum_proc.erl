@@ -42,7 +42,7 @@
     %% who started the program, and is its owner
     caller :: pid(),
     caller_monitor :: reference(),
-    %% what the caller's answer is marked with, while he waits for it
+    %% where the caller's answer goes, and its mark, while he waits for it
     tag :: reference() | undefined,
     kind :: spawn | exec,
     spec :: map(),
@@ -60,8 +60,13 @@
     {ok, result()}
     | {error,
         {timeout | max_output, evum_proc_out:collected()} | {vm_down, term()} | noproc | agent_restarted | atom()}.
-exec(Vm, #{timeout := Timeout} = Program) ->
-    {Proc, Ref} = spawn_process(Vm, [monitor], exec, Program),
+exec(Vm, Program) ->
+    case spawn_process(Vm, [], exec, Program) of
+        {ok, Proc, Ref} -> result(Proc, Ref, Program);
+        {error, _} = Error -> Error
+    end.
+
+result(Proc, Ref, #{timeout := Timeout}) ->
     receive
         {Ref, Result} ->
             demonitor(Ref, [flush]),
@@ -78,7 +83,12 @@ exec(Vm, #{timeout := Timeout} = Program) ->
 -spec spawn(pid(), evum_opts:program(), spawn | link | monitor) ->
     {ok, pid()} | {ok, pid(), reference()} | {error, term()}.
 spawn(Vm, Program, How) ->
-    {Proc, Ref} = spawn_process(Vm, [monitor | [link || How =:= link]], spawn, Program),
+    case spawn_process(Vm, [link || How =:= link], spawn, Program) of
+        {ok, Proc, Ref} -> started(Proc, Ref, Program, How);
+        {error, _} = Error -> Error
+    end.
+
+started(Proc, Ref, Program, How) ->
     receive
         {Ref, started} when How =:= monitor ->
             {ok, Proc, Ref};
@@ -96,12 +106,20 @@ spawn(Vm, Program, How) ->
         {error, {timeout, start}}
     end.
 
-%% The process lives where its machine does: it writes to the machine's port.
+%% The process lives where its machine does: it writes to the machine's port. A node
+%% that isn't there is an answer too. The monitor is the alias that the answer goes to,
+%% so that one that comes too late goes nowhere.
 spawn_process(Vm, Options, Kind, Program) ->
     Caller = self(),
-    {Proc, Ref} = spawn_opt(node(Vm), fun() -> start(Vm, Caller, Kind, Program) end, Options),
-    Proc ! {Caller, Ref},
-    {Proc, Ref}.
+    Run = fun() -> start(Vm, Caller, Kind, Program) end,
+    Ref = spawn_request(node(Vm), Run, [{monitor, [{alias, demonitor}]} | Options]),
+    receive
+        {spawn_reply, Ref, ok, Proc} ->
+            Proc ! {Caller, Ref},
+            {ok, Proc, Ref};
+        {spawn_reply, Ref, error, Reason} ->
+            {error, Reason}
+    end.
 
 give_up(Proc, Ref) ->
     exit(Proc, kill),
@@ -214,8 +232,8 @@ loop(#proc{vm = Vm, vm_monitor = VmMonitor, caller_monitor = CallerMonitor, stre
     end.
 
 event({running, Port, Id}, P) -> pump_input(P#proc{stream = {Port, Id}});
-event({started, _GuestPid}, #proc{kind = spawn, caller = Caller, tag = Tag} = P) when Tag =/= undefined ->
-    Caller ! {Tag, started},
+event({started, _GuestPid}, #proc{kind = spawn, tag = Tag} = P) when Tag =/= undefined ->
+    Tag ! {Tag, started},
     P#proc{tag = undefined};
 event({started, _GuestPid}, P) -> P;
 event({failed, eagain}, P) ->
@@ -308,6 +326,6 @@ not_started(Reason, #proc{caller = Caller} = P) ->
     unlink(Caller),
     exit({shutdown, Reason}).
 
-answer(Answer, #proc{caller = Caller, tag = Tag}) ->
-    Caller ! {Tag, Answer},
+answer(Answer, #proc{tag = Tag}) ->
+    Tag ! {Tag, Answer},
     ok.

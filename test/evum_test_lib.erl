@@ -240,6 +240,8 @@ second_beam(Text) ->
 peer() ->
     %% epmd stays, so it isn't one of ours
     {_, _, _} = sh("env -u EVUM_TEST_BEAM epmd -daemon"),
+    %% of a case that failed
+    _ = net_kernel:stop(),
     {ok, _} = net_kernel:start(list_to_atom("evumct" ++ os:getpid()), #{name_domain => shortnames}),
     Paths = lists:append([["-pa", filename:dirname(code:which(M))] || M <- [evum, ?MODULE]]),
     peer:start_link(#{name => peer:random_name(), args => Paths}).

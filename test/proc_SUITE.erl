@@ -24,7 +24,7 @@ all() ->
         an_owner_may_leave_other_messages, nobody_reads_on_another_node,
         a_terminal_is_one, a_terminals_size_changes, keys_of_a_terminal_are_keys, a_terminal_ends, a_users_terminal_is_his,
         a_fork_bomb_is_limited, a_fork_bomb_is_survived, a_memory_hog_is_limited, a_memory_hog_is_survived,
-        options_are_checked
+        a_node_that_is_gone_is_only_an_error, options_are_checked
     ].
 
 with(Fun) ->
@@ -508,6 +508,24 @@ a_memory_hog_is_survived(_) ->
         {ok, #{status := {signal, kill}}} = evum:exec(V, ["tail", "/dev/zero"]),
         <<"alive">> = out(V, "echo alive")
     end).
+
+%% --- nodes -----------------------------------------------------------------------------
+
+a_node_that_is_gone_is_only_an_error(_) ->
+    {ok, Peer, Node} = evum_test_lib:peer(),
+    {ok, _} = erpc:call(Node, application, ensure_all_started, [evum]),
+    {ok, V} = erpc:call(Node, evm, create, [[{owner, none}]]),
+    {ok, P} = evum:spawn_link(V, "echo far"),
+    [{stdout, <<"far\n">>}, {exit, 0}] = all_of(P),
+    ok = peer:stop(Peer),
+    process_flag(trap_exit, true),
+    _ = flush(),
+    [{error, noconnection} = evum:Spawn(V, "true") || Spawn <- [exec, spawn, spawn_link, spawn_monitor]],
+    sentence(noconnection),
+    [] = flush(),
+    ok = net_kernel:stop().
+
+%% --- options ---------------------------------------------------------------------------
 
 options_are_checked(_) ->
     with(fun(V) ->
