@@ -391,10 +391,11 @@ get(Vm, Path, Opts) ->
 %% free. Of the mode the lower nine bits are kept, and never more; the owner where we
 %% are root; no link is ever followed here.
 %%
-%% Options: `timeout' (ms without progress, 60000); `max_size', the bytes of all files (of
-%% {@link get/3} 512 MiB; here there is no limit by default, so set one for a guest that
-%% may mean harm; more is `{too_long, Max}'). Errors as of {@link put/4}; a directory
-%% that is there is `{local, eexist, File}'. After an error nothing is left.
+%% Options: `timeout' (ms without progress, 60000); `max_size', the bytes of all files,
+%% and 512 for each name in a directory (of {@link get/3} 512 MiB; here there is no limit
+%% by default, so set one for a guest that may mean harm; more is `{too_long, Max}').
+%% Errors as of {@link put/4}; a directory that is there is `{local, eexist, File}'.
+%% After an error nothing is left.
 -spec get(vm(), GuestPath :: string() | binary(), {file, file:name_all()}, options()) -> ok | error().
 get(Vm, Path, {file, File}, Opts) ->
     case {evum_tree:name(File), guest_path(Path), evum_opts:transfer(get_file, Opts)} of

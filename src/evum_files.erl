@@ -18,6 +18,8 @@
 
 %% as much as the guest takes at a time, and the agent's slots hold
 -define(BATCH, 131072).
+%% what a name in a tree costs this host, besides bytes: empty files would be free
+-define(ENTRY_BYTES, 512).
 %% a path that an error is about
 -define(PATH_MAX, 4096).
 
@@ -234,10 +236,16 @@ received(Decoder, #transfer{proc = Proc, moved = Moved} = T) ->
         {evum, Proc, _} -> received(Decoder, T)
     end.
 
-measure({bytes, Bytes}, #transfer{size = Size, max_size = Max} = T) when Size + byte_size(Bytes) =< Max ->
-    T#transfer{size = Size + byte_size(Bytes)};
-measure({bytes, _}, #transfer{max_size = Max}) -> fail({too_long, Max});
-measure(_Event, T) -> T.
+measure(Event, #transfer{size = Size, max_size = Max} = T) ->
+    case Size + cost(Event) of
+        Size1 when Size1 =< Max -> T#transfer{size = Size1};
+        _ -> fail({too_long, Max})
+    end.
+
+cost({bytes, Bytes}) -> byte_size(Bytes);
+cost({_FileOrDirectory, <<_, _/binary>>, _Attributes}) -> ?ENTRY_BYTES;
+cost({link, _Name, _Attributes, Target}) -> ?ENTRY_BYTES + byte_size(Target);
+cost(_Event) -> 0.
 
 %% --- both ------------------------------------------------------------------------------
 

@@ -5,8 +5,8 @@
 %% What is given is followed where it is a link; links inside are kept.
 %%
 %% Writing.  The events come from a guest, which may mean harm. They are written
-%% under a temporary name beside the destination, in a directory that nobody else
-%% may enter, every file and directory as a new one: nothing is ever opened, entered
+%% in a temporary directory beside the destination, which nobody else may enter,
+%% every file and directory as a new one: nothing is ever opened, entered
 %% or changed by way of a link or of something that was there before. Permissions are the
 %% lower nine bits, so that no guest puts a set-uid file on the host, and are set
 %% when a file or directory is complete; owners are kept only where we are root.
@@ -22,6 +22,8 @@
 -include_lib("kernel/include/file.hrl").
 
 -define(TRIES, 10).
+%% what a file is called until it is complete
+-define(CONTENT, <<"file">>).
 %% what ext4 can hold; other times are left as they are
 -define(TIME_MIN, -16#80000000).
 -define(TIME_MAX, 16#37fffffff).
@@ -133,12 +135,10 @@ or_abort(Fun, T) ->
 
 event({file, <<>>, Attributes}, #tree{temporary = undefined, destination = Destination} = T) ->
     must_be_replaceable(Destination),
-    {Path, Fd} = temporary(fun create_top/1, T),
-    T#tree{temporary = Path, file = {Fd, Path, Attributes}, root = is_roots(Path)};
+    write({file, ?CONTENT, Attributes}, private(Attributes, T));
 event({directory, <<>>, Attributes}, #tree{temporary = undefined} = T) ->
     must_be_free(T),
-    {Path, ok} = temporary(fun make_directory/1, T),
-    T#tree{temporary = Path, is_directory = true, open = [{Path, Attributes}], root = is_roots(Path)};
+    (private(Attributes, T))#tree{is_directory = true};
 event({file, Name, Attributes}, #tree{open = [{Directory, _} | _]} = T) ->
     Path = join(Directory, Name),
     T#tree{file = {ok(create(Path), Path), Path, Attributes}};
@@ -190,33 +190,32 @@ must_be_free(#tree{destination = Destination}) ->
         {error, Posix} -> throw({local, Posix, Destination})
     end.
 
-temporary(Make, #tree{destination = Destination}) -> temporary(Make, filename:dirname(Destination), ?TRIES).
+%% The directory that all is written in, or that is written.
+private(Attributes, #tree{destination = Destination} = T) ->
+    Path = temporary(filename:dirname(Destination), ?TRIES),
+    T#tree{temporary = Path, open = [{Path, Attributes}], root = is_roots(Path)}.
 
-temporary(Make, Directory, Tries) ->
+temporary(Directory, Tries) ->
     Path = join(Directory, <<".evum-", (integer_to_binary(rand:uniform(1 bsl 60), 36))/binary>>),
-    case Make(Path) of
-        {error, eexist} when Tries > 1 -> temporary(Make, Directory, Tries - 1);
-        {error, Posix} -> throw({local, Posix, Directory});
-        {ok, Fd} -> {Path, Fd};
-        ok -> {Path, ok}
+    case make_directory(Path) of
+        ok -> Path;
+        {error, eexist} when Tries > 1 -> temporary(Directory, Tries - 1);
+        {error, Posix} -> throw({local, Posix, Directory})
     end.
 
+%% Its mode is the umask's until it is complete: the directory is what keeps others out.
 create(Path) -> file:open(Path, [raw, binary, write, exclusive]).
-
-%% Nobody else reads it before its own mode is set. In a directory of ours nobody could.
-create_top(Path) ->
-    case create(Path) of
-        {ok, Fd} ->
-            _ = set(Path, #file_info{mode = 8#600}),
-            {ok, Fd};
-        {error, _} = Error -> Error
-    end.
 
 make_directory(Path) ->
     case file:make_dir(Path) of
-        ok -> set(Path, #file_info{mode = 8#700});
+        ok -> made(set(Path, #file_info{mode = 8#700}), Path);
         {error, _} = Error -> Error
     end.
+
+made(ok, _Path) -> ok;
+made(Error, Path) ->
+    _ = file:del_dir(Path),
+    Error.
 
 set(Path, Info) -> file:write_file_info(Path, Info, [raw, {time, posix}]).
 
@@ -235,11 +234,15 @@ timed(_Time, Info) -> Info.
 
 %% @doc Puts what was written at its destination, once the stream has ended.
 -spec commit(tree()) -> ok.
-commit(#tree{temporary = Temporary, destination = Destination, is_directory = Is} = T) ->
-    or_abort(fun() ->
-        _ = Is andalso must_be_free(T),
-        ok(file:rename(Temporary, Destination), Destination)
-    end, T).
+commit(T) -> or_abort(fun() -> rename(T) end, T).
+
+rename(#tree{temporary = Temporary, destination = Destination, is_directory = true} = T) ->
+    must_be_free(T),
+    ok(file:rename(Temporary, Destination), Destination);
+rename(#tree{temporary = Temporary, destination = Destination, is_directory = false}) ->
+    ok = ok(file:rename(join(Temporary, ?CONTENT), Destination), Destination),
+    _ = file:del_dir(Temporary),
+    ok.
 
 %% @doc Removes what was written.
 -spec abort(tree()) -> ok.

@@ -32,7 +32,8 @@ all() ->
         what_is_replaced_stays_what_it_was, mode_and_owner_can_be_given, trees_come_and_go, a_tree_is_merged,
         what_cannot_be_is_told, a_full_disk_gets_nothing, a_paused_guest_is_given_up, the_machines_end_leaves_nothing,
         a_dead_caller_leaves_nothing, files_of_proc_are_files, many_at_once, hostile_trees_touch_nothing,
-        a_link_is_no_way_out, much_is_streamed, options_are_checked
+        a_link_is_no_way_out, nobody_else_reads_what_is_incomplete, names_count_too, a_node_that_goes_is_told, much_is_streamed,
+        options_are_checked
     ].
 
 with(Fun) ->
@@ -405,6 +406,42 @@ a_link_is_no_way_out(Config) ->
         {error, {local, eexist, _}} = evum:get(V, "/etc", {file, path(Config, "ld")}),
         {ok, []} = file:list_dir(Dir)
     end).
+
+%% Whatever the umask was, and however soon somebody looks.
+nobody_else_reads_what_is_incomplete(Config) ->
+    [begin
+         Tree = evum_tree:write({Type, <<>>, attributes()}, evum_tree:new(path(Config, "to"))),
+         [Name] = listing(Config),
+         #file_info{type = directory, mode = Mode} = info(path(Config, Name)),
+         8#700 = Mode band 8#7777,
+         ok = evum_tree:abort(Tree),
+         [] = listing(Config)
+     end || Type <- [file, directory]].
+
+%% Or a guest could use up a disk's inodes.
+names_count_too(Config) ->
+    with(fun(V) ->
+        <<>> = out(V, "mkdir -p /tmp/d/d; cd /tmp/d; touch $(seq 98); ln -s 12345678 l"),
+        To = path(Config, "d"),
+        {error, {too_long, 51207}} = evum:get(V, "/tmp/d", {file, To}, [{max_size, 51207}]),
+        [] = listing(Config),
+        ok = evum:get(V, "/tmp/d", {file, To}, [{max_size, 51208}])
+    end).
+
+%% The node that a machine is on goes, and can't say so.
+a_node_that_goes_is_told(Config) ->
+    {ok, Peer, Node} = evum_test_lib:peer(),
+    {ok, _} = erpc:call(Node, application, ensure_all_started, [evum]),
+    {ok, V} = erpc:call(Node, evm, create, [[{owner, none}]]),
+    <<>> = out(V, "truncate -s 4G /tmp/huge"),
+    Parent = self(),
+    _ = spawn_link(fun() -> Parent ! {result, evum:get(V, "/tmp/huge", {file, path(Config, "huge")})} end),
+    until(fun() -> listing(Config) =/= [] end),
+    ok = peer:stop(Peer),
+    receive {result, Result} -> {error, noconnection} = Result after 10000 -> error(not_told) end,
+    [] = listing(Config),
+    {error, noconnection} = evum:put(V, "x", "/tmp/f"),
+    ok = net_kernel:stop().
 
 %% --- much ------------------------------------------------------------------------
 
