@@ -75,6 +75,8 @@ seen(What, Line, _Vm) -> seen(What, Line).
 seen({port, _}, Line) -> ports(binary:split(Line, <<" ">>, [global]));
 seen(_What, Line) -> Line.
 
-ports(Words) -> [binary_to_integer(Word) || Word <- Words, re:run(Word, "^[0-9]+$", [{capture, none}]) =:= match].
+%% The line is the guest's: a number of a million digits would take a processor for seconds.
+ports(Words) ->
+    [Port || Word <- Words, byte_size(Word) =< 5, {Port, <<>>} <- [string:to_integer(Word)], Port > 0, Port < 65536].
 
 now_ms() -> erlang:monotonic_time(millisecond).

@@ -18,7 +18,7 @@ all() ->
     [
         a_file_is_awaited, a_port_is_awaited, a_network_is_awaited, an_init_is_awaited, a_boot_is_waited_for,
         a_reboot_is_waited_for, a_pause_is_told, what_is_killed_starts_again, the_machines_end_is_told, nothing_is_left,
-        options_are_checked
+        a_guests_lie_is_no_port, options_are_checked
     ].
 
 with(Fun) ->
@@ -129,6 +129,16 @@ nothing_is_left(_) ->
         exit(Pid, kill),
         receive {'DOWN', M, process, Pid, _} -> ok end,
         until(fun() -> maps:get(programs, evum:info(V)) =:= 0 end)
+    end).
+
+%% What the guest's root writes on the agent's line is the output of the first program.
+a_guests_lie_is_no_port(_) ->
+    with(fun(V) ->
+        beside(V, {port, 8080}, 2000),
+        Lie = <<"0 80 65536 x 123456789012\n">>,
+        Output = <<"um", 36, 1, 1:32/little, (byte_size(Lie)):32/little, Lie/binary>>,
+        {ok, #{status := 0}} = evum:exec(V, "cat > /dev/tty15", [{stdin, Output}]),
+        {error, {timeout, {port, 8080}, [80]}} = awaited()
     end).
 
 options_are_checked(_) ->
