@@ -60,8 +60,6 @@ sentence({timeout, Accepted}) when is_integer(Accepted) ->
     f("the program didn't read in time: ~b bytes were taken", [Accepted]);
 sentence({timeout, start}) -> "the program didn't start in time";
 sentence({local, Posix, File}) -> f("~ts, on this host: ~ts", [printable(File), posix(Posix)]);
-sentence(eproto) -> "the guest broke the protocol of moving files: the agent, or the file, is damaged";
-sentence(ebadmsg) -> "the bytes that arrived aren't those that were sent: try again";
 sentence({timeout, What, Moved}) when (What =:= put orelse What =:= get), is_integer(Moved) ->
     f("~ts made no progress in time: ~b bytes were moved (option timeout)", [What, Moved]);
 sentence({timeout, up, Stage}) -> f("the machine wasn't up in time: it is in stage ~ts", [stage(Stage)]);
@@ -100,6 +98,10 @@ sentence({Posix, File}) when is_atom(Posix), is_binary(File) -> f("~ts, in the g
 sentence(Reason) when is_atom(Reason) -> posix(Reason);
 sentence(Reason) -> show(Reason).
 
+%% What the host's own words for would mislead.
+posix(eproto) -> "the guest broke the protocol of moving files: the agent, or the file, is damaged";
+posix(ebadmsg) -> "the bytes that arrived aren't those that were sent: try again";
+posix(eopnotsupp) -> "it can't be done: it must be a file, directory or link, and limits need the guest's cgroups (version 2)";
 posix(Reason) when is_atom(Reason) ->
     case file:format_error(Reason) of
         "unknown POSIX error" ++ _ -> atom_to_list(Reason);

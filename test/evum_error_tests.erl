@@ -18,7 +18,7 @@ examples() ->
         {local, enoent, <<"f">>}, {local, eacces, <<255>>}, {enospc, <<"/f">>}, {enospc, <<255>>}, {timeout, put, 5}, {timeout, get, 0},
         {timeout, {file, "/f"}, <<"/ is there, /f isn't">>}, {timeout, {port, 80}, []}, {timeout, {port, 80}, [22, 25]},
         {timeout, {port, 80}, booting}, {timeout, net, <<"no interface">>}, {timeout, init, <<>>}, {bad_option, {port, 0}}, {bad_option, {file, a}},
-        eproto, ebadmsg, {bad_option, source}, {bad_option, path}, {bad_option, file}, {bad_option, mode}, {bad_option, max_size}, {timeout, up, agent}, {timeout, console_input, 1},
+        eproto, ebadmsg, {ebadmsg, <<"/f">>}, eopnotsupp, {bad_option, source}, {bad_option, path}, {bad_option, file}, {bad_option, mode}, {bad_option, max_size}, {timeout, up, agent}, {timeout, console_input, 1},
         {timeout, {text, "ä"}, <<>>}, {timeout, {text, <<"ä"/utf8>>}, <<>>}, {timeout, stop, unresponsive},
         {timeout, memory, agent}, noproc, noconnection, {nodedown, a@b}, {vm_down, {nodedown, a@b}}, {vm_down, killed},
         {boot_failed, agent, []}, {boot_failed, kernel, [<<"line">>]}, normal, shutdown, killed, crashed, port_died,
@@ -31,6 +31,11 @@ every_reason_has_a_sentence_test_() ->
     [{lists:flatten(io_lib:format("~0tp", [Reason])), ?_assertMatch({match, _}, re:run(evum_error:format(Reason), Regexp, [unicode]))}
      || Reason <- examples(),
         Regexp <- case Reason of {no_memory, _} -> ["^text$"]; einval -> ["argument"]; _ -> ["^[^{\\[#]+ .+[^.\n]$"] end].
+
+%% The C library's words for these are about sockets and streams.
+files_have_words_of_their_own_test_() ->
+    [?_assertEqual(nomatch, re:run(evum_error:format(Reason), "socket|data message|protocol error"))
+     || Posix <- [eopnotsupp, ebadmsg, eproto], Reason <- [Posix, {Posix, <<"/f">>}, {local, Posix, <<"/f">>}]].
 
 %% What is written {error, Reason} in the sources, by name and size, is among the examples.
 every_literal_error_is_among_them_test_() ->
