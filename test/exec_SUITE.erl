@@ -199,13 +199,14 @@ a_full_mailbox_gets_a_programs_end(_) ->
         [self() ! {junk, N} || N <- lists:seq(1, 1500)],
         {ok, P} = evum:spawn(V, "echo out; echo err >&2; exit 3", []),
         [expect(P, M) || M <- [{stdout, <<"out\n">>}, {stderr, <<"err\n">>}, {exit, 3}]],
-        %% a window and what is left at the end; a program that goes on waits
         {ok, Q} = evum:spawn(V, "head -c 100000 /dev/zero", []),
         100000 = received(Q, 0),
+        %% one that goes on waits: 16 MiB are sent, and the rest of a window
         {ok, R} = evum:spawn(V, "cat /dev/zero", []),
-        Before = erlang:memory(total),
-        timer:sleep(300),
-        true = erlang:memory(total) - Before < 10000000,
+        Sent = fun() -> {Size, Size} = evum_proc_out:unreceived(self(), R), Size end,
+        until(fun() -> Sent() >= 16777216 end),
+        [{ok, #{status := 0}} = evum:exec(V, "true") || _ <- lists:seq(1, 10)],
+        true = Sent() < 16777216 + 2 * 262144,
         exit(R, kill),
         1500 = length([J || {junk, _} = J <- evum_test_lib:flush()])
     end).
