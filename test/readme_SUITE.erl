@@ -30,12 +30,14 @@ every_block_is_run(_) ->
     %% where a reader is
     {ok, Cwd} = file:get_cwd(),
     ok = file:set_cwd(evum_test_lib:tree()),
-    Left = lists:foldl(fun([Language, Block], Bindings) ->
-        ct:pal("~s:~n~ts", [Language, Block]),
-        block(Language, Block, Bindings)
-    end, erl_eval:new_bindings(), Blocks),
-    ok = file:set_cwd(Cwd),
-    ct:pal("~p", [Left]).
+    try
+        lists:foldl(fun([Language, Block], Bindings) ->
+            ct:pal("~s:~n~ts", [Language, Block]),
+            block(Language, Block, Bindings)
+        end, erl_eval:new_bindings(), Blocks)
+    after
+        ok = file:set_cwd(Cwd)
+    end.
 
 block("sh", Block, Bindings) ->
     [ok = shell(Line) || Line <- string:lexemes(Block, "\n")],
