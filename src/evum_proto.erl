@@ -8,8 +8,11 @@
 
 -include("evum_proto_gen.hrl").
 
+%% where NICs begin among what has a window
+-define(NIC_CREDIT, 16).
+
 -export([version/0, bulk_max/0, message_window/0, console_in_window/0, stdin_window/0, reserved_args/0]).
--export([call/3, console/1, credit/3, stream/3, decode/1]).
+-export([call/3, console/1, credit/3, frames/3, nic_credit/2, stream/3, decode/1]).
 -export_type([message/0, props/0, outcome/0]).
 
 -type seq() :: non_neg_integer().
@@ -19,7 +22,7 @@
     {reply, seq(), outcome()}
     | {event, proto_event(), props()}
     | {console, binary()}
-    | {frames, binary()}
+    | {frames, Nic :: byte(), Count :: 0..65535, Body :: binary()}
     | {credit, Id :: non_neg_integer(), Fd :: byte(), Bytes :: non_neg_integer()}
     | {stream, Id :: non_neg_integer(), Fd :: byte(), binary()}.
 
@@ -68,6 +71,15 @@ console(Bytes) -> [?CH_CONSOLE, Bytes].
 -spec credit(non_neg_integer(), byte(), non_neg_integer()) -> binary().
 credit(Id, Fd, N) -> <<?CH_CREDIT, Id:32, Fd, N:32>>.
 
+%% @doc A batch of `Count' Ethernet frames for a NIC, each with its length in front:
+%% `(Len:16, Frame:Len/binary)*'.
+-spec frames(Nic :: byte(), Count :: pos_integer(), Body :: binary()) -> iodata().
+frames(Nic, Count, Body) -> [<<?CH_FRAMES, Nic, Count:16>> | Body].
+
+%% @doc `N' bytes more of messages with frames from a NIC.
+-spec nic_credit(Nic :: byte(), non_neg_integer()) -> binary().
+nic_credit(Nic, N) -> credit(0, ?NIC_CREDIT + Nic, N).
+
 %% @doc Bytes for stream `Fd' of program `Id'; none is end of file.
 -spec stream(non_neg_integer(), byte(), iodata()) -> iodata().
 stream(Id, Fd, Bytes) -> [<<?CH_STREAM, Id:32, Fd>>, Bytes].
@@ -77,7 +89,7 @@ stream(Id, Fd, Bytes) -> [<<?CH_STREAM, Id:32, Fd>>, Bytes].
 decode(<<?CH_CONSOLE, Bytes/binary>>) -> {console, Bytes};
 decode(<<?CH_STREAM, Id:32, Fd, Bytes/binary>>) when Fd =:= 1; Fd =:= 2 -> {stream, Id, Fd, Bytes};
 decode(<<?CH_CREDIT, Id:32, Fd, N:32>>) -> {credit, Id, Fd, N};
-decode(<<?CH_FRAMES, Batch/binary>>) -> {frames, Batch};
+decode(<<?CH_FRAMES, Nic, Count:16, Body/binary>>) -> {frames, Nic, Count, Body};
 decode(<<?CH_CONTROL, Bytes/binary>>) ->
     try binary_to_term(Bytes) of
         Term -> control(Term)

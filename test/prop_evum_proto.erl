@@ -18,7 +18,8 @@ prop_bulk_round_trips() ->
         conjunction([
             {console, equals({console, Bytes}, decode(evum_proto:console(Bytes)))},
             {stream, equals({stream, Id, Fd, Bytes}, decode(evum_proto:stream(Id, Fd, Bytes)))},
-            {credit, equals({credit, Id, Fd, N}, decode(evum_proto:credit(Id, Fd, N)))}
+            {credit, equals({credit, Id, Fd, N}, decode(evum_proto:credit(Id, Fd, N)))},
+            {frames, equals({frames, Fd, N band 65535, Bytes}, decode(evum_proto:frames(Fd, N band 65535, Bytes)))}
         ])).
 
 prop_control_round_trips() ->
@@ -48,7 +49,7 @@ known({reply, Seq, Outcome}) when is_integer(Seq) ->
     end;
 known({event, Name, Props}) -> is_atom(Name) andalso is_map(Props);
 known({console, Bytes}) -> is_binary(Bytes);
-known({frames, Bytes}) -> is_binary(Bytes);
+known({frames, Nic, Count, Body}) -> is_integer(Nic) andalso is_integer(Count) andalso is_binary(Body);
 known({credit, Id, Fd, N}) -> is_integer(Id) andalso is_integer(Fd) andalso is_integer(N);
 known({stream, Id, Fd, Bytes}) -> is_integer(Id) andalso (Fd =:= 1 orelse Fd =:= 2) andalso is_binary(Bytes);
 known({error, {bad_frame, _}}) -> true;
