@@ -29,6 +29,9 @@ extern "C" {
 #define EVUM_MEM_MIN 32u	  /* MiB of guest memory; ERANGE */
 #define EVUM_DISKS_MAX 8u	  /* disks of a machine; E2BIG */
 #define EVUM_BINDS_MAX 32u	  /* bound host directories; E2BIG */
+#define EVUM_NICS_MAX 8u	  /* network interfaces of a machine; E2BIG */
+#define EVUM_MTU_MIN 576u	  /* ERANGE */
+#define EVUM_MTU_MAX 65150u	  /* a larger one's buffers are twice as large; ERANGE */
 #define EVUM_HOSTNAME_MAX 63u	  /* bytes; EINVAL */
 #define EVUM_CMDLINE_MAX 4000u	  /* bytes of kernel command line; E2BIG */
 #define EVUM_MCONSOLE_MAX 500u	  /* bytes of one request; EMSGSIZE */
@@ -43,6 +46,20 @@ struct evum_vm;
 struct evum_disk {
 	const char *path; /* raw image or block device */
 	int writable;	  /* 0: opened read-only; 1: locked, one writer */
+};
+
+/*
+ * A network interface, ethN in the guest.  Without an address it is not plugged:
+ * evum-init leaves it down.
+ */
+struct evum_nic {
+	uint8_t mac[6];		/* unicast, not 0 */
+	unsigned int mtu;	/* fixed from here on */
+	const char *address;	/* "10.77.0.2/24", or NULL */
+	const char *gateway;	/* the default route's, or NULL */
+	const char *nameserver; /* or NULL */
+	const char *domain;	/* to search names in, or NULL */
+	int ipv6;		/* the guest configures itself by router advertisements */
 };
 
 enum evum_root {
@@ -69,6 +86,8 @@ struct evum_config {
 	unsigned int disk_count;
 	const char *binds[EVUM_BINDS_MAX]; /* absolute host paths; EVUM_ROOT_HOST only */
 	unsigned int bind_count;
+	struct evum_nic nics[EVUM_NICS_MAX];
+	unsigned int nic_count;
 	const char *const
 		*args; /* more kernel arguments, NULL-terminated; these win over the default ones */
 	enum evum_cpu cpu_policy;
@@ -100,6 +119,7 @@ enum evum_event_type {
 	EVUM_STDIN_CREDIT, /* id; value: bytes more that evum_program_write() takes */
 	EVUM_EXIT,	   /* id; exit, value: how the program ended; after all its output */
 	EVUM_REPLY, /* id: of evum_mconsole(); value: 0, 1 where the kernel refused, -ETIMEDOUT, -EPIPE; data: its answer */
+	EVUM_NIC,   /* id: number of the NIC; fd: see below, or -1 when the guest closed it */
 	EVUM_DOWN,  /* end, value; data: the launch log.  The last event */
 };
 
@@ -121,6 +141,12 @@ enum evum_end {
 	EVUM_END_STATUS,      /* the kernel's process ended by itself; value: status */
 };
 
+/*
+ * The fd of EVUM_NIC is a connected, non-blocking SOCK_SEQPACKET socket, a frame
+ * a packet both ways, which the caller polls, reads and writes.  It is libevum's
+ * and closed when the event that says so returns.  A guest opens and closes its
+ * NICs as it likes.
+ */
 struct evum_event {
 	enum evum_event_type type;
 	uint32_t id;

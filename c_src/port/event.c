@@ -201,6 +201,18 @@ static int send_reply(struct port *port, const struct evum_event *event)
 	return call_answer_late(port, event->id, event->value, event->data, event->len);
 }
 
+static int send_nic(struct port *port, const struct evum_event *event)
+{
+	struct term_out out;
+
+	event_begin(&out, PROTO_EVENT_nic, 2);
+	term_put_atom(&out, "nic");
+	term_put_integer(&out, event->id);
+	term_put_atom(&out, "link");
+	term_put_atom(&out, event->fd < 0 ? "down" : "up");
+	return event_end(port, &out);
+}
+
 static int send_down(struct port *port, const struct evum_event *event)
 {
 	struct term_out out;
@@ -232,6 +244,7 @@ static event_sender *const senders[] = {
 	[EVUM_STDIN_CREDIT] = send_stdin_credit,
 	[EVUM_EXIT] = send_exit,
 	[EVUM_REPLY] = send_reply,
+	[EVUM_NIC] = send_nic,
 	[EVUM_DOWN] = send_down,
 };
 _Static_assert(ARRAY_SIZE(senders) == EVUM_DOWN + 1, "one sender for each event of libevum");

@@ -184,6 +184,86 @@ static int get_binds(struct term *term, void *target)
 	return term_get_list_end(term, count);
 }
 
+static int get_mac(struct term *term, void *target)
+{
+	struct evum_nic *nic = target;
+
+	return term_get_bytes(term, nic->mac, sizeof(nic->mac));
+}
+
+static int get_mtu(struct term *term, void *target)
+{
+	struct evum_nic *nic = target;
+
+	return term_get_u32(term, EVUM_MTU_MIN, &nic->mtu);
+}
+
+static int get_address(struct term *term, void *target)
+{
+	struct evum_nic *nic = target;
+
+	return term_get_string(term, &nic->address);
+}
+
+static int get_gateway(struct term *term, void *target)
+{
+	struct evum_nic *nic = target;
+
+	return term_get_string(term, &nic->gateway);
+}
+
+static int get_nameserver(struct term *term, void *target)
+{
+	struct evum_nic *nic = target;
+
+	return term_get_string(term, &nic->nameserver);
+}
+
+static int get_domain(struct term *term, void *target)
+{
+	struct evum_nic *nic = target;
+
+	return term_get_string(term, &nic->domain);
+}
+
+static int get_ipv6(struct term *term, void *target)
+{
+	struct evum_nic *nic = target;
+
+	return term_get_boolean(term, &nic->ipv6);
+}
+
+static const struct key nic_keys[] = {
+	{"mac", get_mac, "6 bytes", true},
+	{"mtu", get_mtu, "a number of bytes", true},
+	{"address", get_address, "a binary", false},
+	{"gateway", get_gateway, "a binary", false},
+	{"nameserver", get_nameserver, "a binary", false},
+	{"domain", get_domain, "a binary", false},
+	{"ipv6", get_ipv6, "true or false", false},
+};
+_Static_assert(EVUM_NIC_COUNT == EVUM_NICS_MAX && EVUM_NIC_MTU_MIN == EVUM_MTU_MIN &&
+		       EVUM_NIC_MTU_MAX == EVUM_MTU_MAX,
+	       "Erlang's limits are libevum's");
+
+static int get_nics(struct term *term, void *target)
+{
+	struct evum_config *config = target;
+	char text[64];
+	int count;
+
+	if (term_get_list(term, &count) < 0)
+		return -EINVAL;
+	if ((unsigned int)count > EVUM_NICS_MAX)
+		return -E2BIG;
+	for (int i = 0; i < count; i++)
+		if (keys_get(term, nic_keys, ARRAY_SIZE(nic_keys), &config->nics[i], text,
+			     sizeof(text)) < 0)
+			return -EINVAL;
+	config->nic_count = (unsigned int)count;
+	return term_get_list_end(term, count);
+}
+
 static int get_args(struct term *term, void *target)
 {
 	struct evum_config *config = target;
@@ -247,6 +327,7 @@ static const struct key config_keys[] = {
 	{"root", get_root, "initramfs, disk or host", true},
 	{"disks", get_disks, "a list of at most 8 {FileName, ro | rw}", false},
 	{"binds", get_binds, "a list of at most 32 directories' names (binaries)", false},
+	{"nics", get_nics, "a list of at most 8 maps of a mac, an mtu and more", false},
 	{"args", get_args, "a list of binaries", false},
 	{"cpu", get_cpu, "any, {spread, K} or {number, N}", false},
 	{"verbose", get_verbose, "true or false", false},

@@ -292,6 +292,18 @@ int term_get_boolean(struct term *term, int *value)
 	return *value || strcmp(atom, "false") == 0 ? 0 : -EINVAL;
 }
 
+int term_get_bytes(struct term *term, void *bytes, size_t len)
+{
+	int type;
+	int size;
+	long got;
+
+	if (!term_ready(term) || ei_get_type(term->bytes, &term->index, &type, &size) < 0 ||
+	    type != ERL_BINARY_EXT || (size_t)size != len)
+		return -EINVAL;
+	return ei_decode_binary(term->bytes, &term->index, bytes, &got) < 0 ? -EINVAL : 0;
+}
+
 int term_get_string(struct term *term, const char **string)
 {
 	int type;

@@ -47,6 +47,8 @@ int term_get_atom(struct term *term, char atom[TERM_ATOM_SIZE]);
 int term_get_integer(struct term *term, long long min, long long max, long long *value);
 int term_get_u32(struct term *term, uint32_t min, uint32_t *value);
 int term_get_boolean(struct term *term, int *value);
+/* A binary of exactly len bytes. */
+int term_get_bytes(struct term *term, void *bytes, size_t len);
 /* A binary without zero bytes, as a string in the arena. */
 int term_get_string(struct term *term, const char **string);
 /* A list of them, NULL-terminated. */
