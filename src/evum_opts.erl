@@ -2,7 +2,7 @@
 %% Checks options, key by key, before anything starts; pure
 -module(evum_opts).
 
--export([machine/2, value/2, text/1, program/3, transfer/2, hostname/1, winsize/1, is_time/1]).
+-export([check/3, machine/2, value/2, text/1, program/3, transfer/2, hostname/1, winsize/1, is_time/1]).
 -export_type([kind/0, machine/0, program/0, transfer/0]).
 
 -type kind() :: create | start | start_link.
@@ -86,6 +86,10 @@ machine_value(Key, Value) -> rename(Key, value(Key, Value)).
 rename(Key, {ok, Value}) -> {ok, Key, Value};
 rename(_Key, error) -> error.
 
+%% @doc Checks a map or proplist with a function that takes a key and a value and
+%% answers `{ok, Name, Checked}' or `error'. What isn't given is as in `Defaults'.
+-spec check(Opts :: term(), fun((term(), term()) -> {ok, atom(), term()} | error), map()) ->
+    {ok, map()} | {error, {bad_option, term()}}.
 check(Opts, Check, Defaults) when is_map(Opts) ->
     check_all(maps:to_list(Opts), Check, Defaults);
 check(Opts, Check, Defaults) when is_list(Opts) ->
