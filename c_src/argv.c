@@ -115,6 +115,47 @@ static int add_wiring(struct argv *argv, const struct evum_config *config,
 	return err;
 }
 
+static int add_nic(struct argv *argv, const struct evum_nic *nic, unsigned int number,
+		   const char *run)
+{
+	const uint8_t *mac = nic->mac;
+
+	return add(argv,
+		   "vec%u:transport=bess,dst=%s/" ARGV_NIC
+		   "%u,mac=%02x:%02x:%02x:%02x:%02x:%02x,mtu=%u",
+		   number, run, number, mac[0], mac[1], mac[2], mac[3], mac[4], mac[5], nic->mtu);
+}
+
+static int add_nics(struct argv *argv, const struct evum_config *config,
+		    const struct argv_paths *paths)
+{
+	int err = 0;
+
+	for (unsigned int i = 0; i < config->nic_count && !err; i++)
+		err = add_nic(argv, &config->nics[i], i, paths->run);
+	return err;
+}
+
+static const char *text_or_empty(const char *text)
+{
+	return text ? text : "";
+}
+
+/* What evum-init sets a NIC to: see struct evum_nic. */
+static int add_nic_settings(struct argv *argv, const struct evum_config *config)
+{
+	int err = 0;
+
+	for (unsigned int i = 0; i < config->nic_count && !err; i++) {
+		const struct evum_nic *nic = &config->nics[i];
+
+		err = add(argv, "evum.nic%u=%s,%s,%s,%s,%d", i, text_or_empty(nic->address),
+			  text_or_empty(nic->gateway), text_or_empty(nic->nameserver),
+			  text_or_empty(nic->domain), nic->ipv6 != 0);
+	}
+	return err;
+}
+
 static int add_init(struct argv *argv, const struct evum_config *config,
 		    const struct argv_paths *paths)
 {
@@ -129,6 +170,7 @@ static int add_init(struct argv *argv, const struct evum_config *config,
 	err = err ? err : add(argv, "evum.rw=%d", config->disk_count && config->disks[0].writable);
 	err = err ? err : add(argv, "evum.log=%d", config->copy_log && !config->verbose);
 	err = err ? err : add(argv, "evum.modules=%d", config->modules != NULL);
+	err = err ? err : add_nic_settings(argv, config);
 	return err ? err : add(argv, "evum.spool=%s", paths->run);
 }
 
@@ -147,6 +189,7 @@ int argv_make(const struct evum_config *config, const struct argv_paths *paths, 
 
 	memset(argv, 0, sizeof(*argv));
 	err = add_wiring(argv, config, paths);
+	err = err ? err : add_nics(argv, config, paths);
 	err = err ? err : add_init(argv, config, paths);
 	err = err ? err : add_defaults(argv, config, tuned, ARRAY_SIZE(tuned));
 	if (!config->verbose)

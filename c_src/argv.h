@@ -9,6 +9,9 @@
 
 #define ARGV_MAX 128
 
+/* The sockets that NICs connect to: this and a number, in the run directory. */
+#define ARGV_NIC "net"
+
 /* Descriptors of the kernel's process. */
 enum {
 	ARGV_FD_CONSOLE = 3,

@@ -56,6 +56,43 @@ static int check_root(const struct evum_config *config, struct evum_error *error
 	return 0;
 }
 
+/* What goes into a word of the kernel's command line that commas divide. */
+static int setting_ok(const char *text)
+{
+	for (; text && *text; text++)
+		if (!isalnum((unsigned char)*text) && !strchr(".:/-_", *text))
+			return 0;
+	return 1;
+}
+
+static int check_nic(const struct evum_nic *nic, unsigned int number, struct evum_error *error)
+{
+	static const uint8_t none[sizeof(nic->mac)];
+
+	if (nic->mtu < EVUM_MTU_MIN || nic->mtu > EVUM_MTU_MAX)
+		return jail_error(error, "config", ERANGE, "NIC %u: the MTU must be %u to %u",
+				  number, EVUM_MTU_MIN, EVUM_MTU_MAX);
+	if (nic->mac[0] & 1 || memcmp(nic->mac, none, sizeof(none)) == 0)
+		return jail_error(error, "config", EINVAL, "NIC %u: not a unicast address", number);
+	if (!setting_ok(nic->address) || !setting_ok(nic->gateway) ||
+	    !setting_ok(nic->nameserver) || !setting_ok(nic->domain))
+		return jail_error(error, "config", EINVAL,
+				  "NIC %u: an address or a domain has a character that none has",
+				  number);
+	return 0;
+}
+
+static int check_nics(const struct evum_config *config, struct evum_error *error)
+{
+	int err = 0;
+
+	if (config->nic_count > EVUM_NICS_MAX)
+		return jail_error(error, "config", E2BIG, "at most %u NICs", EVUM_NICS_MAX);
+	for (unsigned int i = 0; i < config->nic_count && !err; i++)
+		err = check_nic(&config->nics[i], i, error);
+	return err;
+}
+
 int config_check(const struct evum_config *config, struct evum_error *error)
 {
 	int err;
@@ -70,5 +107,6 @@ int config_check(const struct evum_config *config, struct evum_error *error)
 		return jail_error(error, "config", ERANGE, "a machine needs at least %u MiB",
 				  EVUM_MEM_MIN);
 	err = check_args(config, error);
+	err = err ? err : check_nics(config, error);
 	return err ? err : check_root(config, error);
 }

@@ -54,6 +54,7 @@ struct jail {
 	int agent;
 	int client; /* management console: bound in the jail, used outside */
 	int notify;
+	int nics[EVUM_NICS_MAX];       /* listeners: bound in the jail, used outside */
 	int locks[EVUM_DISKS_MAX + 1]; /* held as long as a process of the machine lives */
 	size_t lock_count;
 	int control; /* see jail_report */

@@ -9,7 +9,8 @@
  * mounts       a tmpfs of the machine's size becomes the root; it holds guest
  *              memory, sockets and run directory, and read-only binds of exactly
  *              the files the kernel needs; nothing of it is on the host's disk
- * sockets      the management console's are bound here: UML answers to the path
+ * sockets      the management console's and the NICs' are bound here: UML answers
+ *              to the path, or connects to it
  * spool        the files for bulk are made, and their descriptors sent out
  * drop         root becomes 65534
  * limits       no core, all the descriptors the host allows (hostfs keeps many)
@@ -81,8 +82,8 @@ fail(struct jail *jail, const char *stage, int err, const char *format, ...)
 /* The kernel's descriptors: 0-2, console, agent, locks; then ours, closed by its exec. */
 static void arrange_descriptors(struct jail *jail)
 {
-	int *wanted[16 + EVUM_DISKS_MAX] = {&jail->null, &jail->log, &jail->log, &jail->console,
-					    &jail->agent};
+	int *wanted[16 + EVUM_DISKS_MAX + EVUM_NICS_MAX] = {&jail->null, &jail->log, &jail->log,
+							    &jail->console, &jail->agent};
 	size_t count = ARGV_FD_AGENT + 1;
 	int low = 0;
 
@@ -91,6 +92,8 @@ static void arrange_descriptors(struct jail *jail)
 	wanted[count++] = &jail->control;
 	wanted[count++] = &jail->client;
 	wanted[count++] = &jail->notify;
+	for (unsigned int i = 0; i < jail->config->nic_count; i++)
+		wanted[count++] = &jail->nics[i];
 	for (size_t i = 0; i < count; i++)
 		if (*wanted[i] < (int)ARRAY_SIZE(wanted))
 			*wanted[i] = fcntl(*wanted[i], F_DUPFD_CLOEXEC, (int)ARRAY_SIZE(wanted));
@@ -205,14 +208,27 @@ static int bind_socket(int fd, const char *directory, const char *name)
 	return bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ? -errno : 0;
 }
 
+/* A guest whose NIC waits to be accepted waits in connect(): it can't come a second time. */
+static int listen_nic(struct jail *jail, unsigned int number)
+{
+	char name[16];
+	int err;
+
+	snprintf(name, sizeof(name), ARGV_NIC "%u", number);
+	err = bind_socket(jail->nics[number], jail->run, name);
+	return err ? err : listen(jail->nics[number], 0) < 0 ? -errno : 0;
+}
+
 static void stage_sockets(struct jail *jail)
 {
 	mode_t mask = umask(0077);
 	int err = bind_socket(jail->client, jail->run, "c");
 
 	err = err ? err : bind_socket(jail->notify, jail->run, "n");
+	for (unsigned int i = 0; i < jail->config->nic_count; i++)
+		err = err ? err : listen_nic(jail, i);
 	if (err)
-		fail(jail, "sockets", -err, "the management console's sockets can't be bound in %s",
+		fail(jail, "sockets", -err, "the machine's sockets can't be bound in %s",
 		     jail->run);
 	umask(mask);
 }
@@ -261,13 +277,25 @@ static int give_away(const struct jail *jail, const char *name)
 	return lchown(path, NOBODY, NOBODY);
 }
 
+static int give_nics_away(const struct jail *jail)
+{
+	char name[16];
+	int err = 0;
+
+	for (unsigned int i = 0; i < jail->config->nic_count && !err; i++) {
+		snprintf(name, sizeof(name), "/" ARGV_NIC "%u", i);
+		err = give_away(jail, name);
+	}
+	return err;
+}
+
 static void stage_drop(struct jail *jail)
 {
 	if (!jail->drop)
 		return;
 	if (give_away(jail, "/c") < 0 || give_away(jail, "/n") < 0 ||
 	    give_away(jail, "/" AGENT_SPOOL_IN) < 0 || give_away(jail, "/" AGENT_SPOOL_OUT) < 0 ||
-	    give_away(jail, "") < 0)
+	    give_nics_away(jail) < 0 || give_away(jail, "") < 0)
 		fail(jail, "drop", errno, "the run directory can't be given to user 65534");
 	if (syscall(SYS_setgroups, 0, NULL) < 0 ||
 	    syscall(SYS_setresgid, NOBODY, NOBODY, NOBODY) < 0 ||

@@ -111,7 +111,7 @@ static source_handler *const handlers[] = {
 	[VM_CHILD] = child_handler,	 [VM_CONSOLE] = vm_console_handler,
 	[VM_AGENT] = agent_handler,	 [VM_MCONSOLE] = vm_mconsole_handler,
 	[VM_NOTIFY] = vm_notify_handler, [VM_LOG] = log_handler,
-	[VM_TIMER] = vm_timer_handler,
+	[VM_TIMER] = vm_timer_handler,	 [VM_NIC] = vm_nic_handler,
 };
 _Static_assert(ARRAY_SIZE(handlers) == VM_SOURCES, "a handler for each source");
 
@@ -167,6 +167,7 @@ static void watch_all(struct evum_vm *vm)
 	vm_watch(vm, VM_NOTIFY, vm->notify, EPOLLIN, NULL);
 	vm_watch(vm, VM_LOG, vm->log_fd, EPOLLIN, NULL);
 	vm_watch(vm, VM_TIMER, vm->timer, EPOLLIN, NULL);
+	vm_nic_watch(vm);
 	vm_console_watch(vm);
 }
 
@@ -231,6 +232,9 @@ static int start(struct evum_vm *vm, const struct evum_config *config, struct ev
 	struct jail jail = {.null = -1, .log = -1, .console = -1, .agent = -1, .control = -1};
 	int err = make_descriptors(vm, &jail);
 
+	err = err ? err : vm_nic_init(vm, config);
+	for (unsigned int i = 0; i < vm->nic_count; i++)
+		jail.nics[i] = vm->nics[i].listener;
 	if (err)
 		jail_error(error, "descriptors", -err, "no descriptors left");
 	err = err ? err : jail_plan(&jail, config, error);
@@ -400,6 +404,7 @@ void evum_vm_free(struct evum_vm *vm)
 	fd_close(&vm->notify);
 	fd_close(&vm->log_fd);
 	fd_close(&vm->timer);
+	vm_nic_free(vm);
 	fd_close(&vm->epoll);
 	free(vm->console.typed);
 	mconsole_free(&vm->mconsole);

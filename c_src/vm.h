@@ -26,6 +26,7 @@ enum vm_source {
 	VM_NOTIFY,
 	VM_LOG,
 	VM_TIMER,
+	VM_NIC, /* any of them */
 	VM_SOURCES,
 };
 
@@ -55,6 +56,11 @@ struct vm_console {
 	size_t tail_len;
 };
 
+struct vm_nic {
+	int listener; /* bound in the jail */
+	int fd;	      /* the guest's, or -1: it has not opened the NIC */
+};
+
 struct evum_vm {
 	evum_handler *handler;
 	void *ctx;
@@ -73,6 +79,8 @@ struct evum_vm {
 	struct mconsole mconsole;
 	struct agent agent;
 	struct rings rings;
+	struct vm_nic nics[EVUM_NICS_MAX];
+	unsigned int nic_count;
 	char log[EVUM_LAUNCH_LOG_MAX];
 	size_t log_len;
 
@@ -93,6 +101,7 @@ struct evum_vm {
 	enum vm_rung rung;
 	int64_t rung_deadline; /* ms, CLOCK_MONOTONIC; 0: none */
 	int64_t mconsole_deadline;
+	int64_t nic_deadline; /* until then no NIC is accepted */
 };
 
 void vm_emit(struct evum_vm *vm, const struct evum_event *event);
@@ -117,6 +126,12 @@ void vm_mconsole_handler(struct evum_vm *vm, uint32_t events);
 void vm_mconsole_give_up(struct evum_vm *vm, int err);
 void vm_notify_handler(struct evum_vm *vm, uint32_t events);
 void vm_panic(struct evum_vm *vm, const char *text, size_t len);
+
+/* vm_nic.c */
+int vm_nic_init(struct evum_vm *vm, const struct evum_config *config);
+void vm_nic_watch(struct evum_vm *vm);
+void vm_nic_handler(struct evum_vm *vm, uint32_t events);
+void vm_nic_free(struct evum_vm *vm);
 
 /* vm_console.c */
 void vm_console_handler(struct evum_vm *vm, uint32_t events);

@@ -29,14 +29,18 @@ int64_t vm_now(void)
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* Sets the timer to the earlier of the deadlines. */
+/* 0 is none. */
+static int64_t earlier(int64_t a, int64_t b)
+{
+	return !a || (b && b < a) ? b : a;
+}
+
+/* Sets the timer to the earliest of the deadlines. */
 void vm_timer_arm(struct evum_vm *vm)
 {
-	int64_t next = vm->rung_deadline;
+	int64_t next = earlier(vm->nic_deadline, earlier(vm->rung_deadline, vm->mconsole_deadline));
 	struct itimerspec spec = {.it_value = {.tv_nsec = 0}};
 
-	if (!next || (vm->mconsole_deadline && vm->mconsole_deadline < next))
-		next = vm->mconsole_deadline;
 	spec.it_value.tv_sec = next / 1000;
 	spec.it_value.tv_nsec = next % 1000 * 1000000;
 	timerfd_settime(vm->timer, TFD_TIMER_ABSTIME, &spec, NULL);
@@ -95,6 +99,8 @@ void vm_timer_handler(struct evum_vm *vm, uint32_t events)
 		return;
 	if (vm->mconsole_deadline && vm->mconsole_deadline <= now)
 		vm_mconsole_give_up(vm, -ETIMEDOUT);
+	if (vm->nic_deadline && vm->nic_deadline <= now)
+		vm_nic_watch(vm);
 	if (vm->rung_deadline && vm->rung_deadline <= now && vm->rung < VM_RUNG_KILL)
 		climb(vm, vm->rung + 1, rung_ms[vm->rung + 1]);
 	else

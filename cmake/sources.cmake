@@ -9,11 +9,11 @@ endfunction()
 evum_sources(LIBEVUM_SOURCES c_src
   agent argv config jail jail_child jail_plan kernel_elf landlock mconsole
   probe reaper rings rundir seccomp vm vm_agent vm_console vm_mconsole
-  vm_program vm_stop)
+  vm_nic vm_program vm_stop)
 
 set(PORT_MAIN ${PROJECT_SOURCE_DIR}/c_src/port/main.c)
 evum_sources(PORT_SOURCES c_src/port
-  backlog bulk call event request term wire)
+  backlog batch bulk call event frames request term wire)
 
 set(ATTACH_MAIN ${PROJECT_SOURCE_DIR}/c_src/attach/main.c)
 evum_sources(ATTACH_SOURCES c_src/attach

@@ -117,8 +117,10 @@ void bulk_forget(struct port *port, uint32_t id)
 	backlog_forget(&port->bulk.backlog, id);
 }
 
-static int console_credit(struct port *port, uint8_t fd, uint32_t n)
+static int machine_credit(struct port *port, uint8_t fd, uint32_t n)
 {
+	if (fd >= EVUM_NIC_FD)
+		return frames_credit(port, fd - EVUM_NIC_FD, n);
 	if (fd == 1) {
 		evum_console_credit(port->vm, n);
 		return 0;
@@ -140,12 +142,12 @@ int bulk_credit(struct port *port, const struct wire_frame *frame)
 	id = wire_get32(frame->bytes + 1);
 	fd = frame->bytes[5];
 	n = wire_get32(frame->bytes + 6);
-	if (fd > 2 || (id && fd == 0))
+	if (id && (fd == 0 || fd > 2))
 		return -EPROTO;
 	if (!port->vm)
 		return 0;
 	if (!id)
-		return console_credit(port, fd, n);
+		return machine_credit(port, fd, n);
 	/* An error is a program that has just ended. */
 	(void)evum_program_credit(port->vm, id, fd, n);
 	return 0;

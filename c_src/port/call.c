@@ -109,6 +109,7 @@ static int start_machine(struct call *call, struct evum_error *error)
 		err = request_config(&call->args, &config, error);
 	if (err)
 		return err;
+	frames_init(&call->port->frames, &config);
 	return evum_vm_start(&config, event_handler, call->port, &call->port->vm, error);
 }
 
@@ -284,6 +285,31 @@ static void put_property(struct term_out *out, const char *name, uint64_t value)
 	term_put_integer(out, value > INT64_MAX ? INT64_MAX : (long long)value);
 }
 
+static void put_nic(struct term_out *out, const struct nic *nic)
+{
+	const struct nic_counters *counters = &nic->counters;
+
+	term_put_map(out, 7);
+	term_put_atom(out, "link");
+	term_put_atom(out, nic->fd < 0 ? "down" : "up");
+	put_property(out, "rx_frames", counters->rx_frames);
+	put_property(out, "rx_bytes", counters->rx_bytes);
+	put_property(out, "rx_bad", counters->rx_bad);
+	put_property(out, "tx_frames", counters->tx_frames);
+	put_property(out, "tx_bytes", counters->tx_bytes);
+	put_property(out, "tx_dropped", counters->tx_dropped);
+}
+
+static void put_nics(struct term_out *out, const struct frames *frames)
+{
+	term_put_atom(out, "nics");
+	if (frames->count)
+		term_put_list(out, frames->count);
+	for (unsigned int i = 0; i < frames->count; i++)
+		put_nic(out, &frames->nics[i]);
+	term_put_nil(out);
+}
+
 static int info_handler(struct call *call)
 {
 	struct port *port = call->port;
@@ -294,7 +320,7 @@ static int info_handler(struct call *call)
 		return call_reply(call, -EINVAL);
 	evum_vm_info(port->vm, &info);
 	reply_begin_tagged(&out, call->seq, "ok");
-	term_put_map(&out, 10);
+	term_put_map(&out, 11);
 	put_property(&out, "init_pid", (uint64_t)info.init_pid);
 	put_property(&out, "kernel_pid", (uint64_t)info.kernel_pid);
 	term_put_atom(&out, "cpu");
@@ -312,6 +338,7 @@ static int info_handler(struct call *call)
 	put_property(&out, "agent_garbage", info.agent_garbage);
 	put_property(&out, "console_bytes", info.console_bytes);
 	put_property(&out, "messages_dropped", port->messages_dropped);
+	put_nics(&out, &port->frames);
 	return reply_end(port, &out);
 }
 

@@ -204,7 +204,10 @@ static int send_reply(struct port *port, const struct evum_event *event)
 static int send_nic(struct port *port, const struct evum_event *event)
 {
 	struct term_out out;
+	int err = frames_link(port, event->id, event->fd);
 
+	if (err)
+		return err;
 	event_begin(&out, PROTO_EVENT_nic, 2);
 	term_put_atom(&out, "nic");
 	term_put_integer(&out, event->id);

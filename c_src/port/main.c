@@ -122,6 +122,7 @@ static void port_free_vm(struct port *port)
 {
 	if (!port->vm)
 		return;
+	frames_free(port);
 	/* Not left to close(): a child that has a copy would keep it in epoll. */
 	epoll_ctl(port->epoll, EPOLL_CTL_DEL, evum_vm_fd(port->vm), NULL);
 	/* Should the end ever hang, our own is what kills the machine. */
@@ -139,6 +140,8 @@ static int frame_dispatch(struct port *port, const struct wire_frame *frame)
 		return call_dispatch(port, frame);
 	case CHANNEL_CONSOLE:
 		return bulk_console(port, frame);
+	case CHANNEL_FRAMES:
+		return port->vm ? frames_deliver(port, frame) : 0;
 	case CHANNEL_CREDIT:
 		return bulk_credit(port, frame);
 	case CHANNEL_STREAM:
@@ -187,7 +190,9 @@ static int vm_handler(struct port *port)
 
 static int event_dispatch(struct port *port, const struct epoll_event *event)
 {
-	switch ((enum port_source)event->data.u32) {
+	if (event->data.u32 >= SOURCE_NIC)
+		return frames_handler(port, event->data.u32 - SOURCE_NIC, event->events);
+	switch (event->data.u32) {
 	case SOURCE_IN:
 		return in_handler(port);
 	case SOURCE_OUT:
@@ -212,6 +217,9 @@ static int port_settle(struct port *port)
 				SOURCE_OUT);
 	if (err || !port->vm)
 		return err;
+	err = frames_settle(port, port->wire.queued < PORT_OUT_HIGH);
+	if (err)
+		return err;
 	dispatch = port->stopping || port->wire.queued < PORT_OUT_HIGH;
 	return epoll_arm(port, evum_vm_fd(port->vm), &port->vm_armed, dispatch ? EPOLLIN : 0,
 			 SOURCE_VM);
@@ -220,7 +228,7 @@ static int port_settle(struct port *port)
 /* Until the last frame is written: 0; PORT_EOF; or an error. */
 static int port_run(struct port *port)
 {
-	struct epoll_event events[4];
+	struct epoll_event events[4 + EVUM_NIC_COUNT];
 	int err = port_settle(port);
 
 	while (!err && !(port->down && !port->wire.queued)) {

@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include "backlog.h"
 #include "evum_proto.h"
+#include "frames.h"
 #include "wire.h"
 
 /* Output that waits for the BEAM: above this the machine isn't dispatched. */
@@ -17,7 +18,7 @@
 #define PORT_ANSWERS_MAX (4u << 20)
 
 /* What epoll watches, in epoll_event.data. */
-enum port_source { SOURCE_IN, SOURCE_OUT, SOURCE_VM };
+enum port_source { SOURCE_IN, SOURCE_OUT, SOURCE_VM, SOURCE_NIC /* and the NIC's number */ };
 
 /* What the BEAM sent faster than the guest reads (bulk.c). */
 struct bulk {
@@ -46,6 +47,7 @@ struct port {
 	uint64_t messages_dropped;
 	struct bulk bulk;
 	struct pending pending;
+	struct frames frames;
 };
 
 /*
@@ -65,6 +67,14 @@ int bulk_retry(struct port *port); /* after each dispatch: libevum may have room
 void bulk_forget(struct port *port, uint32_t id); /* the program has ended */
 int bulk_tell_taken(struct port *port);		  /* queues the console's input credit */
 void bulk_free(struct bulk *bulk);
+
+void frames_init(struct frames *frames, const struct evum_config *config);
+int frames_link(struct port *port, unsigned int number, int fd); /* fd: -1 when it went down */
+int frames_deliver(struct port *port, const struct wire_frame *message);
+int frames_credit(struct port *port, unsigned int number, uint32_t n);
+int frames_handler(struct port *port, unsigned int number, uint32_t events);
+int frames_settle(struct port *port, bool may_read); /* asks epoll for what is wanted */
+void frames_free(struct port *port);
 
 void event_handler(void *ctx, const struct evum_event *event); /* ctx: struct port */
 int event_hello(struct port *port);

@@ -29,8 +29,10 @@
 #define BUFFER_SIZE (2 * (size_t)(LENGTH_SIZE + EVUM_FRAME_MAX))
 #define BLOCK_SIZE (LENGTH_SIZE + 6u + EVUM_BULK_MAX)
 #define FLUSH_BLOCKS 16
+#define HEAD_MAX 8u
 #define PIPE_BYTES 65536u /* of a pipe, as the kernel makes it */
 #define PIPE_WIDE_BYTES (4 * (int)EVUM_BULK_MAX)
+#define PARTS_MAX 272 /* of a frame, its length and head in one */
 
 struct wire_block {
 	struct wire_block *next;
@@ -260,6 +262,43 @@ int wire_send_credit(struct wire *wire, uint32_t id, uint8_t fd, uint32_t n)
 	frame[5] = fd;
 	wire_put32(frame + 6, n);
 	return wire_add(wire, frame, sizeof(frame), NULL, 0);
+}
+
+/* Queues the parts but for their first sent bytes. */
+static int wire_add_rest(struct wire *wire, const struct iovec *parts, unsigned int count,
+			 size_t len, size_t sent)
+{
+	if (!wire_room(wire, len - sent))
+		return -ENOMEM;
+	wire->last = wire->tail->len;
+	wire->last_head = 0;
+	for (unsigned int i = 0; i < count; i++) {
+		size_t skip = min_size(sent, parts[i].iov_len);
+
+		block_add(wire, (const uint8_t *)parts[i].iov_base + skip, parts[i].iov_len - skip);
+		sent -= skip;
+	}
+	return 0;
+}
+
+int wire_send_parts(struct wire *wire, const uint8_t *head, size_t head_len,
+		    const struct iovec *parts, unsigned int count, size_t len)
+{
+	uint8_t first[LENGTH_SIZE + HEAD_MAX];
+	struct iovec all[PARTS_MAX];
+	ssize_t sent = 0;
+
+	wire_put32(first, (uint32_t)(head_len + len));
+	memcpy(first + LENGTH_SIZE, head, head_len);
+	all[0] = (struct iovec){.iov_base = first, .iov_len = LENGTH_SIZE + head_len};
+	memcpy(all + 1, parts, count * sizeof(*parts));
+	len += all[0].iov_len;
+	if (!wire->head)
+		sent = writev(wire->out, all, (int)count + 1);
+	if (sent < 0 && errno != EAGAIN && errno != EINTR)
+		return -errno;
+	sent = sent < 0 ? 0 : sent;
+	return (size_t)sent == len ? 0 : wire_add_rest(wire, all, count + 1, len, (size_t)sent);
 }
 
 /* Keeps one block: fresh memory for each would cost more than the copy into it. */

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/uio.h>
 
 struct wire_block;
 
@@ -45,6 +46,13 @@ int wire_send_control(struct wire *wire, const char *term, size_t len, bool answ
 int wire_send_console(struct wire *wire, const void *bytes, size_t len);
 int wire_send_stream(struct wire *wire, uint32_t id, uint8_t fd, const void *bytes, size_t len);
 int wire_send_credit(struct wire *wire, uint32_t id, uint8_t fd, uint32_t n);
+
+/*
+ * Writes one frame of many parts, len bytes in all, at once where nothing waits,
+ * and queues what the peer doesn't take.  0, -ENOMEM, or an error of writev().
+ */
+int wire_send_parts(struct wire *wire, const uint8_t *head, size_t head_len,
+		    const struct iovec *parts, unsigned int count, size_t len);
 
 /* Writes what the peer takes now.  0, or an error of writev(): -EPIPE when nobody reads. */
 int wire_flush(struct wire *wire);

@@ -295,7 +295,7 @@ static void calls_reach_the_machine(void)
 	peer_call(&peer, "{call,5,info,[]}");
 	peer_expect(&peer, "{reply,5,{ok,#{init_pid=>10,kernel_pid=>11,cpu=>any,paused=>false,"
 			   "stage=>agent,confined=>true,landlock_abi=>0,agent_garbage=>0,"
-			   "console_bytes=>0,messages_dropped=>0}}}");
+			   "console_bytes=>0,messages_dropped=>0,nics=>[]}}}");
 	peer_call(&peer, "{call,6,stop,[1500]}");
 	peer_expect(&peer, "{reply,6,ok}");
 	peer_expect(&peer, "{event,down,#{how=>halted,value=>0,log=><<\"log\">>}}");
