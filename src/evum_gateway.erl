@@ -9,7 +9,7 @@
 %% A frame comes from a guest: it can be any bytes, and costs at most one frame.
 -module(evum_gateway).
 
--export([new/1, frame/4, resolved/3]).
+-export([new/1, set_mtu/2, frame/4, resolved/3]).
 -export_type([gateway/0, options/0, host/0, effect/0, verdict/0, asker/0]).
 
 -define(BROADCAST_MAC, 16#ffffffffffff).
@@ -49,6 +49,10 @@
 -spec new(options()) -> gateway().
 new(#{mac := Mac, ip := Ip, prefix := Prefix, mtu := Mtu, domain := Domain, uplink := Uplink}) ->
     #gateway{mac = Mac, ip = Ip, prefix = Prefix, mtu = Mtu, domain = Domain, uplink = Uplink}.
+
+%% @doc The gateway with another MTU.
+-spec set_mtu(pos_integer(), gateway()) -> gateway().
+set_mtu(Mtu, G) -> G#gateway{mtu = Mtu}.
 
 %% @doc A frame came to the gateway at second `Now'. `Hosts' is called where the
 %% network's machines matter. A query to be resolved is answered by {@link resolved/3}.
