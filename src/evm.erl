@@ -12,7 +12,9 @@ create() -> create([]).
 %% evum's supervisor until it is stopped or halts, and sends its console to the
 %% caller (or to `owner'); when the caller ends before that, so does the machine. Options, as a proplist or a map:
 %%
-%% `label', `dist', `net' (`false'), `mem' (MiB, 32 or more), `kernel', `args',
+%% `label', `dist', `net' (`false'; a network, or a list of at most 8, each such or
+%% `{Network, #{ip, mac}}', a NIC each; a network is a switch's pid, the name of one that
+%% runs, or of one in evm.cfg, which is started), `mem' (MiB, 32 or more), `kernel', `args',
 %% `cpu' (`any' or a number), `console' (`line', `tagged', `none'), `owner'
 %% (a process or `none'), `life' (a process), `wait_boot' or `timeout' (ms, 30000
 %% by default; `false' returns at once, and the boot has 60 s), `on_reboot'
@@ -21,12 +23,14 @@ create() -> create([]).
 %% Errors: `{bad_option, Key}', `{label_in_use, Label}', `{unknown_dist, Name}',
 %% `{bad_config, File, Line, What}', `{no_kernel | bad_kernel, File, Why}',
 %% `{bad_image, File, Why}', `{disk_in_use, File}', `{no_memory, Text}',
-%% `{not_built, File}', `not_started', `{no_confinement, Text}', `{boot_failed, Stage, LastLines}': in a sentence by
+%% `{unknown_net, Name}', `{no_network, Net}', `{no_address, Subnet}', `{not_in_subnet, Ip, Subnet}',
+%% `{address_in_use, Ip}', `{mac_in_use, Mac}', `{not_built, File}', `not_started', `{no_confinement, Text}', `{boot_failed, Stage, LastLines}': in a sentence by
 %% {@link evum:format_error/1}. Nothing of the machine is left when one is returned.
 -spec create(proplists:proplist() | map()) -> {ok, pid()} | {error, term()}.
 create(Opts) -> evum_vm_sup:create(create, Opts).
 
-%% @doc All machines of this node, by label.
+%% @doc All machines of this node, by label; `ip' is the first address of a machine
+%% that is on a network, else `undefined'.
 -spec list() -> [#{label := atom(), pid := pid(), dist := atom(), state := atom(), atom() => term()}].
 list() ->
     Machines = [evum_vm:call(Vm, brief, 2000) || Vm <- evum_vm:all()],

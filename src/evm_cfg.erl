@@ -1,12 +1,12 @@
 %% SPDX-License-Identifier: Apache-2.0
-%% Reads evm.cfg: the images that machines boot from
+%% Reads evm.cfg: the images that machines boot from, and networks
 %%
 %% Three sources, a later one's entry replaces an earlier one's of that name:
 %% priv/evm.cfg, ~/.config/evum/evm.cfg, the application environment.
 -module(evm_cfg).
 
--export([dists/0, dist/1, files/0, read/1, priv_dir/0]).
--export_type([dist/0, error/0]).
+-export([dists/0, dist/1, networks/0, network/1, files/0, read/1, priv_dir/0]).
+-export_type([dist/0, network/0, error/0]).
 
 -type dist() :: #{
     root := initramfs | host | disk,
@@ -20,13 +20,27 @@
 }.
 -type error() :: {bad_config, file:filename(), Line :: non_neg_integer(), What :: term()}.
 -type dists() :: #{atom() => dist()}.
+%% options of evum_switch:start/1, checked
+-type network() :: #{atom() => term()}.
+-type config() :: #{dist := dists(), network := #{atom() => network()}}.
 
 -define(SIZE_MAX, 1048576).
+-define(EMPTY, #{dist => #{}, network => #{}}).
 
 %% @doc All images by name. Where a file is wrong: which, the line, and what about it.
 -spec dists() -> {ok, dists()} | {error, error()}.
-dists() ->
-    merge([fun() -> read_if_there(File) end || File <- files()] ++ [fun environment/0], #{}).
+dists() -> part(dist).
+
+%% @doc All networks by name.
+-spec networks() -> {ok, #{atom() => network()}} | {error, error()}.
+networks() -> part(network).
+
+part(Key) ->
+    Sources = [fun() -> read_if_there(File) end || File <- files()] ++ [fun environment/0],
+    case merge(Sources, ?EMPTY) of
+        {ok, #{Key := Part}} -> {ok, Part};
+        {error, _} = Error -> Error
+    end.
 
 %% @doc One image.
 -spec dist(atom()) -> {ok, dist()} | {error, {unknown_dist, atom()} | error()}.
@@ -34,6 +48,15 @@ dist(Name) ->
     case dists() of
         {ok, #{Name := Dist}} -> {ok, Dist};
         {ok, _} -> {error, {unknown_dist, Name}};
+        {error, _} = Error -> Error
+    end.
+
+%% @doc One network: options for {@link evum_switch:start/1}.
+-spec network(atom()) -> {ok, network()} | {error, {unknown_net, atom()} | error()}.
+network(Name) ->
+    case networks() of
+        {ok, #{Name := Network}} -> {ok, Network};
+        {ok, _} -> {error, {unknown_net, Name}};
         {error, _} = Error -> Error
     end.
 
@@ -55,24 +78,24 @@ user_file() ->
         _ -> [filename:join(filename:basedir(user_config, "evum"), "evm.cfg")]
     end.
 
-merge([], Dists) -> {ok, Dists};
-merge([Source | Rest], Dists) ->
+merge([], Config) -> {ok, Config};
+merge([Source | Rest], Config) ->
     case Source() of
-        {ok, More} -> merge(Rest, maps:merge(Dists, More));
+        {ok, More} -> merge(Rest, maps:map(fun(Key, Part) -> maps:merge(Part, maps:get(Key, More)) end, Config));
         {error, _} = Error -> Error
     end.
 
 read_if_there(File) ->
     case filelib:is_file(File) of
         true -> read(File);
-        false -> {ok, #{}}
+        false -> {ok, ?EMPTY}
     end.
 
 %% @doc Reads one file.
--spec read(file:filename()) -> {ok, dists()} | {error, error()}.
+-spec read(file:filename()) -> {ok, config()} | {error, error()}.
 read(File) ->
     try
-        forms(File, text(File), 1, #{})
+        forms(File, text(File), 1, ?EMPTY)
     catch
         throw:{Line, What} -> {error, {bad_config, File, Line, What}}
     end.
@@ -88,51 +111,56 @@ decode(Text) when is_list(Text) -> Text;
 decode({_, Good, _}) -> throw({1 + length([C || C <- Good, C =:= $\n]), not_utf8}).
 
 %% A form at a time, so that each term keeps its line.
-forms(File, Text, Line, Dists) ->
+forms(File, Text, Line, Config) ->
     case erl_scan:tokens([], Text, Line) of
-        {done, {ok, Tokens, Next}, Rest} -> forms(File, Rest, Next, form(File, Tokens, Dists));
-        {done, {eof, _}, _} -> {ok, Dists};
+        {done, {ok, Tokens, Next}, Rest} -> forms(File, Rest, Next, form(File, Tokens, Config));
+        {done, {eof, _}, _} -> {ok, Config};
         {done, {error, {At, Module, What}, _}, _} -> throw({At, syntax(Module, What)});
-        {more, _} -> last_form(File, Text, Line, Dists)
+        {more, _} -> last_form(File, Text, Line, Config)
     end.
 
 %% Without a newline at its end the scanner wants more after the last full stop.
-last_form(File, Text, Line, Dists) ->
+last_form(File, Text, Line, Config) ->
     case erl_scan:tokens([], Text ++ "\n", Line) of
-        {done, _, _} -> forms(File, Text ++ "\n", Line, Dists);
-        {more, More} -> end_of_file(erl_scan:tokens(More, eof, Line), Line, Dists)
+        {done, _, _} -> forms(File, Text ++ "\n", Line, Config);
+        {more, More} -> end_of_file(erl_scan:tokens(More, eof, Line), Line, Config)
     end.
 
-end_of_file({done, {eof, _}, _}, _Line, Dists) -> {ok, Dists};
-end_of_file({done, {ok, _, _}, _}, Line, _Dists) -> throw({Line, {syntax, "a full stop is missing"}});
-end_of_file({done, {error, {At, Module, What}, _}, _}, _Line, _Dists) -> throw({At, syntax(Module, What)}).
+end_of_file({done, {eof, _}, _}, _Line, Config) -> {ok, Config};
+end_of_file({done, {ok, _, _}, _}, Line, _Config) -> throw({Line, {syntax, "a full stop is missing"}});
+end_of_file({done, {error, {At, Module, What}, _}, _}, _Line, _Config) -> throw({At, syntax(Module, What)}).
 
 syntax(Module, What) -> {syntax, lists:flatten(Module:format_error(What))}.
 
-form(File, Tokens, Dists) ->
+form(File, Tokens, Config) ->
     case erl_parse:parse_exprs(Tokens) of
-        {ok, [Form]} -> section(File, Form, Dists);
+        {ok, [Form]} -> section(File, Form, Config);
         {ok, [_, Second | _]} -> throw({line(Second), {syntax, "one term before each full stop"}});
         {error, {At, Module, What}} -> throw({At, syntax(Module, What)})
     end.
 
-section(File, {tuple, _, [{atom, _, dist}, List]}, Dists) ->
-    lists:foldl(fun(Entry, Acc) -> entry(File, Entry, Acc) end, Dists, elements(List));
-section(_File, {tuple, At, [{atom, _, Key} | _]}, _Dists) ->
+section(File, {tuple, _, [{atom, _, Key}, List]}, Config) when Key =:= dist; Key =:= network ->
+    Part = lists:foldl(fun(Entry, Acc) -> entry(Key, File, Entry, Acc) end, maps:get(Key, Config), elements(List)),
+    Config#{Key := Part};
+section(_File, {tuple, At, [{atom, _, Key} | _]}, _Config) ->
     throw({erl_anno:line(At), {unknown_key, Key}});
-section(_File, Form, _Dists) ->
-    throw({line(Form), {syntax, "{dist, [...]} is expected"}}).
+section(_File, Form, _Config) ->
+    throw({line(Form), {syntax, "{dist, [...]} or {network, [...]} is expected"}}).
 
-entry(File, {tuple, At, [{atom, _, Name}, List]}, Dists) ->
+entry(dist, File, {tuple, At, [{atom, _, Name}, List]}, Dists) ->
     Properties = lists:map(fun property/1, elements(List)),
     Dists#{Name => whole(File, erl_anno:line(At), Name, maps:from_list(Properties))};
-entry(_File, Form, _Dists) ->
+entry(network, _File, {tuple, At, [{atom, _, Name}, List]}, Networks) ->
+    Networks#{Name => evm_cfg_net:network(erl_anno:line(At), [plain_property(P) || P <- elements(List)])};
+entry(_Key, _File, Form, _Part) ->
     throw({line(Form), {syntax, "{Name, [...]} is expected"}}).
 
-property({tuple, At, [{atom, _, Key}, Value]}) ->
-    property(Key, term(Value), erl_anno:line(At));
 property(Form) ->
-    throw({line(Form), {syntax, "{Key, Value} is expected"}}).
+    {Key, Value, Line} = plain_property(Form),
+    property(Key, Value, Line).
+
+plain_property({tuple, At, [{atom, _, Key}, Value]}) -> {Key, term(Value), erl_anno:line(At)};
+plain_property(Form) -> throw({line(Form), {syntax, "{Key, Value} is expected"}}).
 
 property(Key, Value, Line) ->
     case value(Key, Value) of
@@ -180,14 +208,16 @@ whole(_File, Line, Name, _Entry) ->
 
 %% --- the application environment: the same terms, without lines -------------
 
-environment() ->
+environment() -> environment([dist, network], ?EMPTY).
+
+environment([], Config) -> {ok, Config};
+environment([Key | Rest], Config) ->
     File = "the application environment",
-    try
-        Abstract = erl_parse:abstract({dist, application:get_env(evum, dist, [])}, 0),
-        {ok, section(File, Abstract, #{})}
+    try section(File, erl_parse:abstract({Key, application:get_env(evum, Key, [])}, 0), Config) of
+        More -> environment(Rest, More)
     catch
         throw:{_, What} -> {error, {bad_config, File, 0, What}};
-        error:_ -> {error, {bad_config, File, 0, {bad_value, dist}}}
+        error:_ -> {error, {bad_config, File, 0, {bad_value, Key}}}
     end.
 
 %% --- abstract terms -----------------------------------------------------------

@@ -437,18 +437,21 @@ info(Vm) ->
 %% @doc Prints a table of this node's machines.
 -spec i() -> ok.
 i() ->
-    row(["label", "pid", "dist", "state", "mem", "up", "os pids"]),
+    row(["label", "pid", "dist", "state", "ip", "mem", "up", "os pids"]),
     lists:foreach(fun row/1, [cells(Vm, info(Vm)) || #{pid := Vm} <- evm:list()]).
 
-row(Cells) -> io:format("~-16ts~-12ts~-12ts~-10ts~6ts~10ts  ~ts~n", Cells).
+row(Cells) -> io:format("~-16ts~-12ts~-12ts~-10ts~-16ts~6ts~10ts  ~ts~n", Cells).
 
-cells(Vm, {error, Reason}) -> ["-", pid_to_list(Vm), "-", io_lib:format("~0p", [Reason]), "-", "-", "-"];
-cells(Vm, #{label := Label, dist := Dist, state := State, mem := Mem, uptime := Uptime, os_pids := Pids}) ->
+cells(Vm, {error, Reason}) -> ["-", pid_to_list(Vm), "-", io_lib:format("~0p", [Reason]), "-", "-", "-", "-"];
+cells(Vm, #{label := Label, dist := Dist, state := State, ip := Ip, mem := Mem, uptime := Uptime, os_pids := Pids}) ->
     [
-        atom_to_list(Label), pid_to_list(Vm), atom_to_list(Dist), atom_to_list(State),
+        atom_to_list(Label), pid_to_list(Vm), atom_to_list(Dist), atom_to_list(State), ip_cell(Ip),
         integer_to_list(Mem), [integer_to_list(Uptime), $s],
         lists:join($\s, [integer_to_list(P) || P <- Pids])
     ].
+
+ip_cell(undefined) -> "-";
+ip_cell(Ip) -> inet:ntoa(Ip).
 
 %% @doc A command of the guest kernel's management console. See {@link evum_mcons}.
 -spec system(vm(), unicode:chardata()) -> {ok, binary()} | error().

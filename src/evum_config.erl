@@ -52,8 +52,24 @@ launch(Opts, Dist) ->
         fun(_) -> evum_port:program() end,
         fun(_) -> initramfs() end,
         fun(Initramfs) -> root(Dist, #{kernel => bytes(Kernel), initramfs => bytes(Initramfs)}) end,
-        fun(Config) -> {ok, machine(Opts, Dist, Config)} end
+        fun(Config) -> with_nets(maps:get(net, Opts), machine(Opts, Dist, Config)) end
     ]).
+
+%% Last, since a network of evm.cfg is started where it doesn't run.
+with_nets(default, Machine) ->
+    case evum_switch:default() of
+        {ok, Sw} -> {ok, Machine#{nets := [{Sw, #{}}]}};
+        none -> {ok, Machine}
+    end;
+with_nets(Wanted, Machine) -> with_nets(Wanted, [], Machine).
+
+with_nets([], Nets, Machine) -> {ok, Machine#{nets := lists:reverse(Nets)}};
+with_nets([none | Rest], Nets, Machine) -> with_nets(Rest, [none | Nets], Machine);
+with_nets([{Net, Opts} | Rest], Nets, Machine) ->
+    case evum_switch:find(Net) of
+        {ok, Sw} -> with_nets(Rest, [{Sw, Opts} | Nets], Machine);
+        {error, _} = Error -> Error
+    end.
 
 machine(#{console := Console, owner := Owner, cpu := Cpu, verbose := Verbose, args := Args} = Opts, Dist, Config) ->
     Mem = maps:get(mem, Opts, maps:get(mem, Dist, ?MEM)),
@@ -62,6 +78,7 @@ machine(#{console := Console, owner := Owner, cpu := Cpu, verbose := Verbose, ar
         mem => Mem,
         supervised => false,
         creator => none,
+        nets => [],
         config => Config#{
             mem => Mem,
             args => maps:get(args, Dist, []) ++ Args,

@@ -36,6 +36,16 @@ sentence({bad_image, File, Why}) -> f("the image ~ts can't be read: ~ts", [File,
 sentence({not_built, File}) -> f("~ts is missing: run ./evum build", [File]);
 sentence(not_started) -> "evum isn't started: application:ensure_all_started(evum)";
 sentence({no_confinement, Text}) -> f("this host can't confine a machine that sees its files: ~ts (see ./evum doctor)", [Text]);
+%% networks
+sentence({name_in_use, Name}) -> f("the name ~ts is in use: another network or process is registered under it", [Name]);
+sentence({no_network, Net}) -> f("there is no network ~tp; evum_switch:list() lists them", [Net]);
+sentence({unknown_net, Net}) -> f("there is no network ~ts, neither running (evum_switch:list()) nor in evm.cfg", [Net]);
+sentence({no_address, Subnet}) -> f("all addresses of ~ts are in use", [Subnet]);
+sentence({not_in_subnet, Ip, Subnet}) -> f("~ts is no address for a machine of ~ts", [inet:ntoa(Ip), Subnet]);
+sentence({address_in_use, Ip}) -> f("the address ~ts is in use on that network", [inet:ntoa(Ip)]);
+sentence({mac_in_use, Mac}) -> f("the MAC ~ts is in use on that network", [Mac]);
+sentence(no_port) -> "it isn't plugged into that network any more";
+sentence({no_nic, Nic}) -> f("the machine has no NIC ~tp: how many it has its option net says when it starts", [Nic]);
 %% commands
 sentence({bad_command, _}) -> "a command is a non-empty string or binary for /bin/sh -c, or a list [Program | Args] of them";
 sentence({bad_text, _}) -> "the text isn't a string or binary of one line";
@@ -132,7 +142,18 @@ stage(Stage) -> f("~tp", [Stage]).
 
 option(label) -> "label must be an atom that is a host name: letters, digits and inner hyphens, at most 63";
 option(dist) -> "dist must be an atom, the name of an image: evm:dists()";
-option(net) -> "net must be false: this version has no networks";
+option(net) ->
+    "net must be false, a network (a switch's pid, the name of a running one or of one in evm.cfg), or a list of at most 8, "
+    "each such or {Network, #{ip, mac}}";
+option(name) -> "name must be an atom";
+option(subnet) -> "subnet must be the address of a network and its length, from 8 to 30 bits: \"10.77.0.0/24\"";
+option(gateway) -> "gateway must be an address of the subnet, which must be given too";
+option(nameserver) -> "nameserver must be an IPv4 address";
+option(mtu) -> "mtu must be a number from 576 to 65150";
+option(uplink) -> "uplink must be none, slirp, {slirp, Map}, {packet, Interface} or {tap, Interface}";
+option(forward) -> "forward must be a list of {{tcp | udp, HostPort}, {Machine, GuestPort}}, the host's port with an address before it or without";
+option(domain) -> "domain must be words of letters, digits and inner hyphens with dots between";
+option(ping) -> "ping must be an IPv4 address or a list of them";
 option(mem) -> "mem must be a number of MiB, 32 or more";
 option(kernel) -> "kernel must be the name of a file";
 option(args) ->
@@ -170,5 +191,6 @@ config(not_utf8) -> "the text isn't UTF-8";
 config({syntax, Text}) -> Text;
 config({unknown_key, Key}) -> f("unknown key ~tp", [Key]);
 config({bad_value, Key}) -> f("bad value of ~tp", [Key]);
+config({missing, Key}) -> f("~ts is missing", [Key]);
 config({incomplete, Name}) -> f("~tp needs either {file, Path} or {root, initramfs | host}", [Name]);
 config(Posix) -> posix(Posix).

@@ -9,7 +9,8 @@
 -type machine() :: #{
     label := atom(),
     dist := atom(),
-    net := false,
+    %% one NIC each; `default': where the default network runs
+    net := default | [evum_vm_net:wanted()],
     args := [binary()],
     cpu := spread | any | non_neg_integer(),
     console := evum_console:mode(),
@@ -49,6 +50,7 @@
     max_size => pos_integer() | infinity
 }.
 
+-define(NICS_MAX, 8).
 -define(MEM_MIN, 32).
 -define(MEM_MAX, 1048576).
 -define(ARGS_MAX, 3000).
@@ -71,12 +73,12 @@ machine(Kind, Opts) -> check(Opts, fun machine_value/2, defaults(Kind)).
 
 defaults(create) ->
     #{
-        label => undefined, dist => busybox, net => false, args => [], cpu => spread,
+        label => undefined, dist => busybox, net => [], args => [], cpu => spread,
         console => line, owner => caller, life => none, wait_boot => 30000,
         on_reboot => reboot, verbose => false
     };
 defaults(start) ->
-    (defaults(create))#{dist => host};
+    (defaults(create))#{dist => host, net => default};
 defaults(start_link) ->
     (defaults(create))#{console => none, owner => none, wait_boot => false}.
 
@@ -100,7 +102,7 @@ check(Opts, Check, Defaults) when is_list(Opts) ->
     end;
 check(Opts, _Check, _Defaults) -> {error, {bad_option, Opts}}.
 
-%% From the last to the first: of a key that is given twice the first counts, as in a proplist.
+%% From the last to the first.
 check_all([], _Check, Acc) -> {ok, Acc};
 check_all([Key | Rest], Check, Acc) when is_atom(Key) -> check_all([{Key, true} | Rest], Check, Acc);
 check_all([{Key, Value} | Rest], Check, Acc) ->
@@ -115,7 +117,9 @@ check_all([Other | _], _Check, _Acc) -> {error, {bad_option, Other}}.
 value(label, Label) when is_atom(Label), Label =/= undefined ->
     accept(hostname(atom_to_binary(Label)), Label);
 value(dist, Dist) when is_atom(Dist) -> {ok, Dist};
-value(net, false) -> {ok, false};
+value(net, false) -> {ok, []};
+value(net, [_ | _] = Nets) when length(Nets) =< ?NICS_MAX -> nets(Nets);
+value(net, Net) -> nets([Net]);
 value(mem, Mem) when is_integer(Mem), Mem >= ?MEM_MIN, Mem =< ?MEM_MAX -> {ok, Mem};
 value(kernel, File) -> file_name(text(File));
 value(args, Args) when is_list(Args) -> arguments(Args);
@@ -129,6 +133,29 @@ value(wait_boot, Ms) when is_integer(Ms), Ms > 0, Ms =< ?WAIT_MAX -> {ok, Ms};
 value(on_reboot, Do) when Do =:= reboot; Do =:= stop -> {ok, Do};
 value(verbose, Verbose) when is_boolean(Verbose) -> {ok, Verbose};
 value(_Key, _Value) -> error.
+
+nets(Nets) ->
+    try
+        {ok, [net(Net) || Net <- Nets]}
+    catch
+        error:_ -> error
+    end.
+
+net(false) -> none;
+net(Net) when is_pid(Net) -> {Net, #{}};
+net(Net) when is_atom(Net), Net =/= true, Net =/= undefined -> {Net, #{}};
+net({Net, Opts}) ->
+    {_, #{}} = net(Net),
+    {ok, Checked} = check(Opts, fun nic_value/2, #{}),
+    {Net, Checked}.
+
+nic_value(ip, Ip) -> rename(ip, evum_subnet:ip(Ip));
+nic_value(mac, Mac) ->
+    case evum_frame:mac(Mac) of
+        {ok, Number} when Number > 0 -> accept(not evum_frame:is_group(Number), mac, Number);
+        _ -> error
+    end;
+nic_value(_Key, _Value) -> error.
 
 accept(true, Value) -> {ok, Value};
 accept(false, _Value) -> error.

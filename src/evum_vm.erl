@@ -33,6 +33,9 @@
 -include_lib("kernel/include/logger.hrl").
 -include("evum_vm.hrl").
 
+%% of a message with frames: channel, NIC, count
+-define(FRAMES_HEADER, 4).
+
 -type state() :: booting | up | paused | rebooting | stopping.
 -type machine() :: #{
     label := atom(),
@@ -46,7 +49,8 @@
     on_reboot := reboot | stop,
     mem := pos_integer(),
     supervised := boolean(),
-    %% the map of the port's call start, but for hostname and console_window
+    nets := [evum_vm_net:wanted()],
+    %% the map of the port's call start, but for hostname, nics and console_window
     config := map()
 }.
 
@@ -111,8 +115,9 @@ register_label(Label, _N) ->
         error:badarg -> taken
     end.
 
-prepare(Label, Parent, #{owner := Owner, life := Life, creator := Creator, console := Console} = Machine) ->
+prepare(Label, Parent, #{owner := Owner, life := Life, creator := Creator, console := Console, nets := Nets} = Machine) ->
     #data{
+        net = evum_vm_net:new(self(), Label, Nets),
         machine = Machine,
         label = Label,
         parent = Parent,
@@ -161,6 +166,8 @@ handle_event(info, {evum_chan, flush}, _State, #data{chan = Chan} = D) when Chan
 handle_event(info, next_line, _State, D) -> {keep_state, evum_vm_console:next_line(D)};
 handle_event(info, {evum_owner, pump}, _State, D) -> {keep_state, evum_vm_console:pump(D)};
 handle_event(info, check_texts, _State, D) -> {keep_state, evum_vm_console:check_texts(D)};
+handle_event(info, {evum_switch, up, Name, Sw}, _State, #data{net = Net} = D) ->
+    {keep_state, D#data{net = evum_vm_net:switch_up(Name, Sw, Net)}};
 handle_event(info, {'EXIT', Pid, _Reason}, _State, #data{attach = Pid} = D) ->
     {keep_state, evum_vm_console:detach(Pid, D#data{attach = attach_later()})};
 handle_event(info, start_attach, _State, #data{attach = undefined, label = Label} = D) ->
@@ -247,8 +254,16 @@ call_event(resume, From, paused, D) -> {keep_state, evum_vm_data:ask(mconsole, [
 call_event(resume, From, up, _D) -> evum_vm_data:reply(From, ok);
 call_event({memory, _MiB, _Ms}, From, paused, _D) -> evum_vm_data:reply(From, {error, paused});
 call_event({memory, MiB, Ms}, From, up, D) -> evum_vm_memory:ask(MiB, Ms, From, D);
+call_event({plug, Nic, Sw, _Ms}, From, State, D) when State =:= up; State =:= paused ->
+    replug(evum_vm_net:plug(Nic, Sw, D#data.net), From, D);
+call_event({unplug, Nic, _Ms}, From, State, D) when State =:= up; State =:= paused ->
+    replug(evum_vm_net:unplug(Nic, D#data.net), From, D);
+call_event({address, Nic, Ip, _Ms}, From, State, D) when State =:= up; State =:= paused ->
+    replug(evum_vm_net:address(Nic, Ip, D#data.net), From, D);
 call_event({reboot, _Ms}, From, State, D) when State =:= up; State =:= paused -> reboot(From, State, D);
 call_event(Request, From, State, D) -> too_early(Request, From, State, D).
+
+replug({Reply, Net}, From, D) -> {keep_state, D#data{net = Net}, [{reply, From, Reply}]}.
 
 %% What needs a machine that is up waits for it, as long as it would have waited
 %% for its answer; also in rebooting, which leads to the next life.
@@ -256,7 +271,7 @@ too_early(Request, From, State, #data{early = Early} = D) when
     State =/= up, State =/= paused, is_tuple(Request), length(Early) < ?EARLY_MAX
 ->
     Ms = element(tuple_size(Request), Request),
-    case lists:member(element(1, Request), [send, puts, pause, memory, reboot]) of
+    case lists:member(element(1, Request), [send, puts, pause, memory, plug, unplug, address, reboot]) of
         true ->
             Ref = make_ref(),
             D1 = evum_vm_data:wait_for(Ref, {early, element(1, Request)}, From, D),
@@ -295,6 +310,11 @@ last_part(Seen) -> binary:part(Seen, byte_size(Seen), -4096).
 
 %% --- the port's frames -----------------------------------------------------------
 
+frame({frames, Nic, Count, Body}, _State, #data{net = Net0, chan = Chan} = D) ->
+    case evum_vm_net:frames(Nic, Count, Body, byte_size(Body) + ?FRAMES_HEADER, Net0) of
+        {credit, Credit, Net} -> {keep_state, D#data{net = Net, chan = evum_chan:send(Credit, Chan)}};
+        Net -> {keep_state, D#data{net = Net}}
+    end;
 frame({console, Bytes}, _State, #data{viewer = undefined} = D) -> {keep_state, evum_vm_console:console(Bytes, D)};
 frame({console, Bytes}, _State, #data{viewer = Viewer, console = Console, unseen = Unseen} = D) ->
     Viewer ! {evum_attach, output, Bytes},
@@ -311,8 +331,7 @@ frame({reply, Seq, Outcome}, State, #data{chan = Chan} = D) ->
         unknown -> bad_port({bad_reply, Seq}, D)
     end;
 frame({event, Name, Props}, State, D) -> event(Name, Props, State, D);
-frame({error, Reason}, _State, D) -> bad_port(Reason, D);
-frame(Other, _State, D) -> bad_port(element(1, Other), D).
+frame({error, Reason}, _State, D) -> bad_port(Reason, D).
 
 %% Broken framing is our own bug: nothing that follows could be trusted.
 bad_port(What, #data{label = Label} = D) ->
@@ -329,6 +348,8 @@ event(panic, #{text := Text}, _State, D) ->
     Panic = string:trim(plain(Text)),
     {keep_state, evum_vm_data:notify({panic, Panic}, D#data{panic = Panic})};
 event(boot_error, #{text := Text}, _State, D) -> {keep_state, D#data{boot_error = [Text]}};
+event(nic, #{nic := Nic, link := Link}, _State, #data{net = Net} = D) ->
+    {keep_state, D#data{net = evum_vm_net:link(Nic, Link, Net)}};
 event(started, #{id := Id, pid := Pid}, _State, D) -> {keep_state, tell_program(Id, {started, Pid}, D)};
 event(exit, #{id := Id, status := Status}, State, D) -> program_exit(Id, Status, State, D);
 event(down, Props, State, D) -> evum_vm_end:down(Props, State, D);
@@ -348,11 +369,17 @@ hello(false, D) ->
     evum_vm_end:close_port(D#data{outcome = {finish, {boot_failed, spawn, [<<"the port program speaks another version: build again">>]}}});
 hello(true, #data{ending = Ending} = D) when Ending =/= undefined ->
     evum_vm_end:close_port(D);
-hello(true, #data{machine = #{config := Config}, label = Label, console = Console} = D) ->
+hello(true, #data{chan = Chan, net = Net} = D) ->
+    case evum_vm_net:boot(evum_chan:port(Chan), Net) of
+        {ok, Nics, Net1} -> {keep_state, start(Nics, D#data{net = Net1})};
+        {error, Reason} -> evum_vm_end:close_port(D#data{outcome = {finish, Reason}})
+    end.
+
+start(Nics, #data{machine = #{config := Config}, label = Label, console = Console} = D) ->
     %% what the last life printed and the owner has not read counts against this one's window
     Window = max(0, ?CONSOLE_WINDOW - evum_console:unacknowledged(Console)),
-    Start = Config#{hostname => atom_to_binary(Label), console_window => Window},
-    {keep_state, evum_vm_data:ask(start, [Start], start, D)}.
+    Start = Config#{hostname => atom_to_binary(Label), console_window => Window, nics => Nics},
+    evum_vm_data:ask(start, [Start], start, D).
 
 started({error, _}, #data{ending = {_, _}} = D) ->
     evum_vm_end:close_port(D);
@@ -473,10 +500,11 @@ process_down(Ref, _Pid, Reason, State, #data{life = Ref} = D) ->
     evum_vm_end:stop_machine(graceful, {shutdown, {life, Reason}}, ?STOP_GRACE_MS, State, D);
 process_down(Ref, _Pid, Reason, State, #data{creator = Ref} = D) ->
     evum_vm_end:stop_machine(kill, {shutdown, {life, Reason}}, 0, State, D);
-process_down(Ref, Pid, _Reason, _State, #data{owner = Owner, programs = Programs} = D) ->
-    case evum_owner:down(Ref, Owner) of
-        {true, Owner1} -> {keep_state, D#data{owner = Owner1}};
-        false ->
+process_down(Ref, Pid, _Reason, _State, #data{owner = Owner, net = Net, programs = Programs} = D) ->
+    case {evum_owner:down(Ref, Owner), evum_vm_net:down(Ref, Net)} of
+        {{true, Owner1}, _} -> {keep_state, D#data{owner = Owner1}};
+        {false, {true, Net1}} -> {keep_state, D#data{net = Net1}};
+        {false, false} ->
             Ids = [Id || {Id, {P, R}} <- maps:to_list(Programs), P =:= Pid, R =:= Ref],
             {keep_state, lists:foldl(fun kill_program/2, D, Ids)}
     end.

@@ -38,6 +38,7 @@
     creator :: reference() | undefined,
     console :: evum_console:console(),
     chan :: evum_chan:chan() | undefined,
+    net :: evum_vm_net:net(),
     started = false :: boolean(),
     stage = spawn :: atom(),
     release = <<>> :: binary(),

@@ -66,8 +66,8 @@ now_ms() -> erlang:monotonic_time(millisecond).
 
 %% @doc What evm:list/0 tells.
 -spec brief(evum_vm:state(), #data{}) -> map().
-brief(State, #data{machine = Machine, label = Label, release = Release} = D) ->
-    #{label => Label, pid => self(), dist => maps:get(dist, Machine), state => State,
+brief(State, #data{machine = Machine, label = Label, release = Release, net = Net} = D) ->
+    #{label => Label, pid => self(), dist => maps:get(dist, Machine), state => State, ip => evum_vm_net:ip(Net),
       mem => memory_now(D), kernel_release => Release, uptime => uptime(D)}.
 
 memory_now(#data{machine = #{mem := Mem}, shrunk = Shrunk}) -> Mem - Shrunk.
@@ -82,6 +82,7 @@ full(State, Port, #data{owner = Owner, console = Console, programs = Programs, s
     (maps:merge(brief(State, D), maps:with([cpu, confined, landlock_abi, agent_garbage], Port)))#{
         os_pids => port_pid(D) ++ Pids,
         stage => Stage,
+        nics => evum_vm_net:info(maps:get(nics, Port, []), D#data.net),
         console => evum_console:mode(Console),
         console_bytes => evum_console:total(Console),
         console_held => evum_console:held(Console),

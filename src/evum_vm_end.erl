@@ -43,7 +43,7 @@ end_life(Reason, #data{chan = Chan, waiters = Waiters} = D) ->
     _ = [gen_statem:reply(From, {error, {vm_down, Reason}}) || Tag <- Pending, From <- waits(Tag)],
     Asked = [Ref || {Ref, #waiter{kind = Kind}} <- maps:to_list(Waiters), Kind =:= typing orelse Kind =:= memory],
     D1 = lists:foldl(fun(Ref, Acc) -> evum_vm_data:answer(Ref, {error, {vm_down, Reason}}, Acc) end, D, Asked),
-    D1#data{programs = #{}, resizes = []}.
+    D1#data{programs = #{}, resizes = [], net = evum_vm_net:end_life(D1#data.net)}.
 
 end_program({Pid, Monitor}) ->
     true = demonitor(Monitor, [flush]),
@@ -140,7 +140,8 @@ finish(Reason, D0) ->
 
 %% @doc Tells all who wait, who is attached and, last, the owner that the machine is down.
 -spec tell_all(term(), #data{}) -> ok.
-tell_all(Reason, #data{owner = Owner, console = Console} = D) ->
+tell_all(Reason, #data{owner = Owner, console = Console, net = Net} = D) ->
+    ok = evum_vm_net:close(Net),
     answer_all(Reason, D),
     end_attach(Reason, D),
     evum_owner:farewell(self(), {evum, self(), {down, Reason}}, Owner, evum_console:flush(Console)).

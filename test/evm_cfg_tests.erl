@@ -9,20 +9,44 @@ read(Text) ->
     try evm_cfg:read(File) after file:delete(File) end.
 
 an_image_is_a_disk_beside_its_file_test() ->
-    {ok, #{mine := Dist}} = read("{dist, [{mine, [{file, \"root.img\"}]}]}.\n"),
+    {ok, #{dist := #{mine := Dist}}} = read("{dist, [{mine, [{file, \"root.img\"}]}]}.\n"),
     ?assertMatch(#{root := disk, access := overlay, file := "/tmp/root.img"}, Dist).
 
 an_absolute_image_stays_where_it_is_test() ->
-    ?assertMatch({ok, #{mine := #{file := "/srv/root.img", access := rw, mem := 256, args := [<<"init=/sbin/x">>]}}},
+    ?assertMatch({ok, #{dist := #{mine := #{file := "/srv/root.img", access := rw, mem := 256, args := [<<"init=/sbin/x">>]}}}},
                  read("{dist, [{mine, [{file, \"/srv/root.img\"}, {access, rw}, {mem, 256}, {args, [\"init=/sbin/x\"]}]}]}.")).
 
 the_embedded_dists_are_there_test() ->
-    {ok, Dists} = evm_cfg:read("priv/evm.cfg"),
+    {ok, #{dist := Dists}} = evm_cfg:read("priv/evm.cfg"),
     ?assertMatch(#{busybox := #{root := initramfs, mem := 64}, host := #{root := host, mem := 128}}, Dists).
 
 an_empty_file_is_fine_test() ->
-    ?assertEqual({ok, #{}}, read("")),
-    ?assertEqual({ok, #{}}, read("%% nothing\n\n")).
+    ?assertEqual({ok, #{dist => #{}, network => #{}}}, read("")),
+    ?assertEqual({ok, #{dist => #{}, network => #{}}}, read("%% nothing\n\n")).
+
+the_networks_of_the_seed_are_there_test() ->
+    {ok, #{network := #{home := Home, coffeeshop := #{uplink := {slirp, #{}}}}}} = evm_cfg:read("priv/evm.cfg"),
+    #{subnet := Subnet, uplink := {slirp, #{}}} = Home,
+    ?assertEqual({"192.168.213.0/24", {192,168,213,1}}, {evum_subnet:text(Subnet), evum_subnet:gateway(Subnet)}),
+    ?assertEqual({ok, {192,168,213,92}}, evum_subnet:free([], Subnet)).
+
+a_network_has_options_of_a_switch_too_test() ->
+    {ok, #{network := #{lab := Lab}}} = read("{network, [{lab, [{subnet, \"10.9.0.0/16\"}, {gateway, \"10.9.0.254\"}, {mtu, 9000},\n"
+                                             " {ping, [\"10.9.0.7\"]}, {domain, \"lab.example\"}, {uplink, {packet, \"eth0\"}}]}]}.\n"),
+    ?assertMatch({ok, #{mtu := 9000, ping := [{10,9,0,7}], domain := <<"lab.example">>, uplink := {packet, "eth0"}}}, evum_net_opts:check(Lab)).
+
+a_network_s_error_names_its_line_test_() ->
+    [?_assertMatch({error, {bad_config, _, Line, What}}, read(["{network, [{lab, [\n", Text, "]}]}.\n"])) || {Line, What, Text} <- [
+        {3, {bad_value, first_ip}, "{base_ip, \"10.1.2.\"},\n{first_ip, 255}"},
+        {3, {bad_value, first_ip}, "{base_ip, \"10.1.2.\"},\n{first_ip, \"9\"}"},
+        {2, {bad_value, base_ip}, "{base_ip, \"10.1.2\"},\n{first_ip, 5}"},
+        {4, {bad_value, gw}, "{base_ip, \"10.1.2.\"},\n{first_ip, 5},\n{gw, \"10.1.3.1\"}"},
+        {3, {bad_value, netmask}, "{base_ip, \"10.1.2.\"},\n{netmask, \"255.0.255.0\"}"},
+        {1, {missing, base_ip}, "{first_ip, 5},\n{gw, \"10.1.3.1\"}"},
+        {3, {bad_value, subnet}, "{base_ip, \"10.1.2.\"},\n{subnet, \"10.1.2.0/24\"}"},
+        {2, {bad_value, ping}, "{ping, \"here\"}"}, {2, {bad_value, uplink}, "{uplink, modem}"}, {2, {bad_value, mtu}, "{mtu, 100}"},
+        {2, {bad_value, gateway}, "{gateway, \"10.1.2.3\"}"}, {3, {unknown_key, colour}, "\n{colour, blue}"}, {2, {unknown_key, name}, "{name, x}"}
+    ]].
 
 an_error_names_its_line_test_() ->
     [?_assertMatch({error, {bad_config, _, Line, What}}, read(Text)) || {Line, What, Text} <- [

@@ -11,6 +11,8 @@ examples() ->
         {bad_config, "f", 1, {unknown_key, a}}, {bad_config, "f", 0, not_utf8}, {no_kernel, "f", enoent},
         {no_kernel, "f", eacces}, {bad_kernel, "f", enoexec}, {bad_kernel, "f", eacces}, {bad_image, "f", enoent},
         {disk_in_use, "f"}, {no_memory, <<"text">>}, {not_built, "f"}, not_started, {no_confinement, <<"text">>},
+        {name_in_use, a}, {no_network, a}, {unknown_net, a}, {no_address, "10.77.0.0/24"}, {not_in_subnet, {1,2,3,4}, "10.77.0.0/24"},
+        {address_in_use, {1,2,3,4}}, {mac_in_use, <<"02:65:76:00:00:02">>}, {no_nic, 3}, no_port, {bad_config, "f", 1, {missing, base_ip}},
         {bad_command, x}, {bad_text, x}, {too_long, 2047}, {bad_regexp, "(", "missing )", 1}, {bad_signal, x},
         {max_output, #{stdout => <<>>, stderr => <<>>}}, {refused, <<"text">>}, {mem_range, 32, 64}, agent_restarted,
         paused, booting, rebooting, stopping, attached, closed, not_owner, {busy, 1},
@@ -46,7 +48,10 @@ every_literal_error_is_among_them_test_() ->
      || Module <- Modules, lists:prefix("ev", atom_to_list(Module)), not lists:suffix("_tests", atom_to_list(Module))].
 
 %% Between our own modules, or told by others than format_error/1.
-internal() -> [{bad_frame, 2}, {attach, 2}, badarg, bad_name].
+internal() ->
+    [{bad_frame, 2}, {attach, 2}, badarg, bad_name, {already_started, 2}] ++
+        %% why bytes are no frame or packet: counted
+        [short, truncated, bad_header, bad_length, bad_checksum, spoofed].
 
 shape(Reason) when is_tuple(Reason) -> {element(1, Reason), tuple_size(Reason)};
 shape(Reason) -> Reason.

@@ -1,0 +1,346 @@
+%% SPDX-License-Identifier: Apache-2.0
+%% One network: who is on it, with which addresses
+%%
+%% Theory of operation.  The process owns the network's tables and changes their
+%% rows: ports come and go here, addresses are assigned, old ones forgotten. It is
+%% not on the way of a frame: those who have frames read the tables (evum_lan).
+%% What helps it (the gateway, links, captures, the uplink) is linked to it and has
+%% no life without it.
+%%
+%% A network has a name, under which the process is registered. When it crashes and
+%% its supervisor starts it anew it calls the machines of this node by that name,
+%% and each that was plugged there is plugged again, with its addresses.
+-module(evum_switch).
+-behaviour(gen_server).
+
+-export([start/0, start/1, start_link/1, stop/1, list/0, ports/1, fdb/1, info/1]).
+-export([plug/2, unplug/2, address/3, lan/1, join/2, foreign/1, find/1, default/0]).
+-export([start_checked/1, init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
+-export_type([switch/0, spec/0, plugged/0, plug_error/0, foreign/0, fixed/0]).
+
+-include("evum_lan.hrl").
+
+-type switch() :: pid() | atom().
+-type error() :: {error, term()}.
+-type spec() :: #{
+    vm := pid(), label := atom(), nic := byte(), port := port(),
+    mac => undefined | evum_frame:mac(), ip => undefined | inet:ip4_address(), mtu => pos_integer()
+}.
+%% What a machine needs to send frames, and what its guest is told.
+-type plugged() :: #{
+    switch := pid(), name := atom(), lan := evum_lan:lan(), no := evum_lan:port_no(),
+    mac := evum_frame:mac(), ip := inet:ip4_address(), mtu := pos_integer(),
+    address := binary(), gateway := binary(), nameserver := binary(), domain := binary(), ipv6 := boolean()
+}.
+-type plug_error() ::
+    {no_address, string()} | {not_in_subnet, inet:ip4_address(), string()}
+    | {address_in_use, inet:ip4_address()} | {mac_in_use, binary()}.
+-type foreign() :: #{label := binary() | atom(), inbox := evum_inbox:inbox()}.
+-type fixed() :: #{
+    out := none | {port, port(), byte()} | {inbox, evum_inbox:inbox()}, flood := boolean() | ipv6,
+    mtu := pos_integer(), owner := pid(), mac => evum_frame:mac(), ip => inet:ip4_address()
+}.
+
+-define(CALL_MS, 5000).
+-define(SWEEP_MS, 30000).
+-define(MTU_FOREIGN, 1500).
+%% names net1, net2, … that are tried
+-define(NAMES_MAX, 10000).
+-define(DEFAULT, net1).
+
+-record(state, {
+    net :: evum_net_opts:net(),
+    subnet :: evum_subnet:subnet(),
+    lan :: evum_lan:lan(),
+    mtu :: pos_integer(),
+    %% of the next port
+    next = 2 :: pos_integer(),
+    monitors = #{} :: #{reference() => evum_lan:port_no()}
+}).
+
+%% --- starting and stopping ---------------------------------------------------------
+
+%% @doc A network with what nobody was asked for: named net1 (then net2, …), of
+%% machines 10.77.0.2 to 10.77.0.254, without a way out. net1 is the default
+%% network: {@link evum:start/0} plugs its machines there.
+-spec start() -> {ok, pid()} | error().
+start() -> start([]).
+
+%% @doc A network that lives under evum's supervisor until it is stopped. Options, as
+%% a proplist or a map:
+%%
+%% `name' (an atom, the process is registered under it), `subnet' ("10.77.0.0/24"; where
+%% it is missing the first 10.77.N.0/24 that no network of this node uses), `gateway'
+%% (an address, the subnet's first by default), `mtu' (576 to 65150; 32000, or 1500
+%% with a way out that takes no more), `uplink' (`none', `slirp', `{slirp, Map}',
+%% `{packet, Interface}', `{tap, Interface}'), `forward' (a list of {{tcp | udp, HostPort},
+%% {Vm, GuestPort}}), `domain' ("evum"), `nameserver' (the gateway), `ping' (addresses that
+%% a machine makes itself known to once it is up).
+%%
+%% Errors: `{bad_option, Key}', `{name_in_use, Name}', `not_started'.
+-spec start(proplists:proplist() | map()) -> {ok, pid()} | error().
+start(Opts) -> start(fun evum_net_sup:start_child/1, Opts).
+
+%% @doc The same, linked to the caller.
+-spec start_link(proplists:proplist() | map()) -> {ok, pid()} | error().
+start_link(Opts) -> start(fun start_checked/1, Opts).
+
+start(Start, Opts) ->
+    case evum_net_opts:check(Opts) of
+        {ok, #{name := Name} = Net} -> named(Start(with_subnet(1, Net)), Name);
+        {ok, Net} -> start_unnamed(Start, Net, 1);
+        {error, _} = Error -> Error
+    end.
+
+%% Registering is what decides who has a name: two callers may try the same one.
+start_unnamed(Start, Net, N) ->
+    Name = list_to_atom("net" ++ integer_to_list(N)),
+    Free = whereis(Name) =:= undefined,
+    case Free andalso named(Start(with_subnet(N, Net#{name => Name})), Name) of
+        Taken when N < ?NAMES_MAX, (Taken =:= false orelse Taken =:= {error, {name_in_use, Name}}) ->
+            start_unnamed(Start, Net, N + 1);
+        false -> {error, {name_in_use, Name}};
+        Started -> Started
+    end.
+
+%% It is chosen here, so that a network that is started anew has the same one.
+with_subnet(_N, #{subnet := _} = Net) -> Net;
+with_subnet(N, Net) -> Net#{subnet => evum_subnet:default(N, [S || {_, #{subnet := S}} <- running()])}.
+
+named({error, {already_started, _}}, Name) -> {error, {name_in_use, Name}};
+named(Started, _Name) -> Started.
+
+%% @private
+-spec start_checked(evum_net_opts:net()) -> {ok, pid()} | {error, term()}.
+start_checked(#{name := Name} = Net) -> gen_server:start_link({local, Name}, ?MODULE, Net, []).
+
+%% @doc Ends a network; its machines stay and are unplugged.
+-spec stop(switch()) -> ok | {error, {no_network, switch()}}.
+stop(Sw) ->
+    try
+        gen_server:stop(where(Sw), normal, ?CALL_MS)
+    catch
+        exit:_ -> {error, {no_network, Sw}}
+    end.
+
+%% --- what there is ------------------------------------------------------------------
+
+%% @doc The networks of this node, by name.
+-spec list() -> [#{name := atom(), pid := pid(), subnet := string(), mtu := pos_integer(), machines := non_neg_integer(), atom() => term()}].
+list() -> [Info || {Pid, _} <- running(), Info <- [info(Pid)], is_map(Info)].
+
+running() ->
+    Pids = [{Name, Pid} || Name <- lists:sort(registered()), Pid <- [whereis(Name)], is_switch(Pid)],
+    [{Pid, Net} || {_, Pid} <- Pids, Net <- [call(Pid, net)], is_map(Net)].
+
+is_switch(Pid) -> is_pid(Pid) andalso node(Pid) =:= node() andalso proc_lib:translate_initial_call(Pid) =:= {?MODULE, init, 1}.
+
+%% @doc The default network, where it runs.
+-spec default() -> {ok, pid()} | none.
+default() ->
+    Pid = whereis(?DEFAULT),
+    case is_switch(Pid) of
+        true -> {ok, Pid};
+        false -> none
+    end.
+
+%% @doc The network that is meant by a pid, a name, or a name in evm.cfg: that one is
+%% started where it doesn't run.
+-spec find(term()) -> {ok, pid()} | {error, term()}.
+find(Pid) when is_pid(Pid) -> found(is_switch(Pid), Pid, Pid);
+find(Name) when is_atom(Name) ->
+    Pid = whereis(Name),
+    case is_switch(Pid) of
+        true -> {ok, Pid};
+        false -> find_configured(Name)
+    end;
+find(Net) -> {error, {no_network, Net}}.
+
+found(true, Pid, _Net) -> {ok, Pid};
+found(false, _, Net) -> {error, {no_network, Net}}.
+
+find_configured(Name) ->
+    case evm_cfg:network(Name) of
+        {ok, Opts} -> configured(start(Opts#{name => Name}), Name);
+        {error, _} = Error -> Error
+    end.
+
+%% Somebody else may have started it meanwhile.
+configured({error, {name_in_use, Name}}, Name) ->
+    Pid = whereis(Name),
+    case is_switch(Pid) of
+        true -> {ok, Pid};
+        false -> {error, {name_in_use, Name}}
+    end;
+configured(Started, _Name) -> Started.
+
+%% @doc The ports, machines and others, and what each counts: rx is what came from it,
+%% tx what went to it, frames and bytes; `dropped' what was for it and couldn't be
+%% taken, `spoofed' what it sent from an address that isn't its own, `unlearned' how
+%% often it sent from one that was one too many. `vm' is the process behind it.
+-spec ports(switch()) -> [#{no := non_neg_integer(), kind := atom(), label := atom() | binary(), vm := pid(), atom() => term()}] | error().
+ports(Sw) -> with_lan(Sw, fun(Lan) -> [describe(P) || P <- evum_switch_ports:ports(Lan)] end).
+
+describe(#port{no = No, kind = Kind, label = Label, owner = Owner, nic = Nic, mac = Mac, ip = Ip, counters = Counters}) ->
+    Counts = maps:without([learned], evum_lan:counts(Counters)),
+    Addresses = [{mac, evum_frame:mac_text(Mac)} || Mac =/= undefined] ++ [{ip, Ip} || Ip =/= undefined],
+    maps:merge(maps:from_list(Addresses), Counts#{no => No, kind => Kind, label => Label, vm => Owner, nic => Nic}).
+
+%% @doc The addresses that frames find their port by: assigned ones (`static') and those
+%% that were seen (`dynamic').
+-spec fdb(switch()) -> [#{mac := binary(), port := non_neg_integer(), type := static | dynamic, age => non_neg_integer()}] | error().
+fdb(Sw) -> with_lan(Sw, fun evum_switch_ports:fdb/1).
+
+%% The tables may end meanwhile.
+with_lan(Sw, Fun) ->
+    case lan(Sw) of
+        #lan{} = Lan ->
+            try
+                Fun(Lan)
+            catch
+                error:badarg -> {error, {no_network, Sw}}
+            end;
+        {error, _} = Error -> Error
+    end.
+
+%% @doc A network in a map: `name', `pid', `subnet', `gateway', `mtu', `domain', `uplink',
+%% `machines' (how many are plugged), `addresses' (how many are known).
+-spec info(switch()) -> #{atom() => term()} | error().
+info(Sw) -> call(Sw, info).
+
+%% --- for machines and other ports ------------------------------------------------------
+
+%% @doc Plugs a machine's NIC, or tells that its port program is another now.
+-spec plug(switch(), spec()) -> {ok, plugged()} | {error, plug_error() | {no_network, switch()}}.
+plug(Sw, Spec) -> call(Sw, {plug, Spec}).
+
+%% @doc Takes a port away, and what is known of it, at once.
+-spec unplug(switch(), evum_lan:port_no()) -> ok | error().
+unplug(Sw, No) -> call(Sw, {unplug, No}).
+
+%% @doc A machine has another address now; the subnet doesn't bind who sets his own.
+-spec address(switch(), evum_lan:port_no(), undefined | inet:ip4_address()) -> ok | error().
+address(Sw, No, Ip) -> call(Sw, {address, No, Ip}).
+
+%% @doc The network's tables.
+-spec lan(switch()) -> evum_lan:lan() | error().
+lan(Sw) -> call(Sw, lan).
+
+%% @doc Adds a port for a process that is no machine, the owner of `inbox'; it goes with
+%% him. He is sent `{evum_lan, output, From, Count, Body}', frames of `max_frame' bytes at
+%% most, and calls {@link evum_lan:input/4} with what he has.
+-spec join(switch(), foreign()) ->
+    {ok, #{no := evum_lan:port_no(), lan := evum_lan:lan(), max_frame := pos_integer()}} | error().
+join(Sw, Foreign) -> call(Sw, {join, Foreign}).
+
+%% @doc Others than evum's machines are going to join: a network whose MTU wasn't asked
+%% for, and that has no machine yet, gets 1500.
+-spec foreign(switch()) -> ok | error().
+foreign(Sw) -> call(Sw, foreign).
+
+call(Sw, Request) ->
+    try
+        gen_server:call(where(Sw), Request, ?CALL_MS)
+    catch
+        exit:_ -> {error, {no_network, Sw}}
+    end.
+
+%% No other process is asked what a switch is asked.
+where(Pid) when is_pid(Pid) ->
+    case is_switch(Pid) of
+        true -> Pid;
+        false -> exit(noproc)
+    end;
+where(Name) when is_atom(Name) ->
+    case whereis(Name) of
+        undefined -> exit(noproc);
+        Pid -> where(Pid)
+    end;
+where(_) -> exit(noproc).
+
+%% --- the process ------------------------------------------------------------------------
+
+%% @private
+-spec init(evum_net_opts:net()) -> {ok, #state{}}.
+init(#{name := Name, subnet := Subnet} = Net) ->
+    process_flag(trap_exit, true),
+    _ = erlang:send_after(?SWEEP_MS, self(), sweep),
+    Lan = evum_switch_ports:new(self(), Name),
+    _ = [Vm ! {evum_switch, up, Name, self()} || Vm <- evum_vm:all()],
+    {ok, #state{net = Net, subnet = Subnet, lan = Lan, mtu = evum_net_opts:mtu(Net)}}.
+
+%% @private
+-spec handle_call(term(), gen_server:from(), #state{}) -> {reply, term(), #state{}}.
+handle_call({plug, Spec}, _From, #state{subnet = Subnet, lan = Lan, mtu = Mtu, next = No} = S) ->
+    case evum_switch_ports:plug(Spec#{mtu => Mtu}, Subnet, No, Lan) of
+        {again, Port} -> {reply, {ok, plugged(Port, S)}, S};
+        {new, Port} -> {reply, {ok, plugged(Port, S)}, added(Port, S)};
+        {error, _} = Error -> {reply, Error, S}
+    end;
+handle_call({join, Foreign}, _From, #state{lan = Lan, next = No} = S) ->
+    #port{max_frame = Max} = Port = evum_switch_ports:join(Foreign, No, Lan),
+    {reply, {ok, #{no => No, lan => Lan, max_frame => Max}}, added(Port, S)};
+handle_call({unplug, No}, _From, S) -> {reply, ok, removed(No, S)};
+handle_call({address, No, Ip}, _From, #state{lan = Lan} = S) -> {reply, evum_switch_ports:address(No, Ip, Lan), S};
+handle_call(foreign, _From, S) -> {reply, ok, lower_mtu(S)};
+handle_call(lan, _From, #state{lan = Lan} = S) -> {reply, Lan, S};
+handle_call(net, _From, #state{net = Net} = S) -> {reply, Net, S};
+handle_call(info, _From, S) -> {reply, describe_all(S), S};
+handle_call(_Other, _From, S) -> {reply, {error, badarg}, S}.
+
+%% @private
+-spec handle_cast(term(), #state{}) -> {noreply, #state{}}.
+handle_cast(_Other, S) -> {noreply, S}.
+
+%% @private
+-spec handle_info(term(), #state{}) -> {noreply, #state{}}.
+handle_info({'DOWN', Ref, process, _, _}, #state{monitors = Monitors} = S) when is_map_key(Ref, Monitors) ->
+    {noreply, removed(maps:get(Ref, Monitors), S)};
+handle_info(sweep, #state{lan = Lan} = S) ->
+    _ = erlang:send_after(?SWEEP_MS, self(), sweep),
+    ok = evum_switch_ports:sweep(erlang:monotonic_time(second), Lan),
+    {noreply, S};
+handle_info(_Other, S) -> {noreply, S}.
+
+%% @private
+-spec terminate(term(), #state{}) -> ok.
+terminate(_Reason, _S) -> ok.
+
+%% --- ports ----------------------------------------------------------------------------------
+
+added(#port{no = No, owner = Owner}, #state{monitors = Monitors} = S) ->
+    S#state{next = No + 1, monitors = Monitors#{monitor(process, Owner) => No}}.
+
+removed(No, #state{lan = Lan, monitors = Monitors} = S) when No > 1 ->
+    Refs = [Ref || {Ref, N} <- maps:to_list(Monitors), N =:= No],
+    _ = [demonitor(Ref, [flush]) || Ref <- Refs],
+    ok = evum_switch_ports:remove(No, Lan),
+    S#state{monitors = maps:without(Refs, Monitors)};
+removed(_No, S) -> S.
+
+plugged(#port{no = No, mac = Mac, ip = Ip}, #state{net = Net, subnet = Subnet, lan = Lan, mtu = Mtu}) ->
+    Gateway = evum_subnet:gateway(Subnet),
+    #{
+        switch => self(), name => maps:get(name, Net), lan => Lan, no => No, mac => Mac, ip => Ip, mtu => Mtu,
+        address => evum_subnet:address(Ip, Subnet), gateway => evum_subnet:ip_text(Gateway),
+        nameserver => evum_subnet:ip_text(maps:get(nameserver, Net, Gateway)),
+        domain => maps:get(domain, Net), ipv6 => ipv6(maps:get(uplink, Net))
+    }.
+
+ipv6({slirp, Options}) -> maps:get(ipv6, Options, false);
+ipv6(_) -> false.
+
+lower_mtu(#state{net = Net, lan = Lan, mtu = Mtu} = S) when Mtu > ?MTU_FOREIGN, not is_map_key(mtu, Net) ->
+    case [P || #port{kind = machine} = P <- evum_switch_ports:ports(Lan)] of
+        [] -> S#state{mtu = ?MTU_FOREIGN};
+        _ -> S
+    end;
+lower_mtu(S) -> S.
+
+describe_all(#state{net = #{name := Name, uplink := Uplink, domain := Domain}, subnet = Subnet, lan = Lan, mtu = Mtu}) ->
+    #{
+        name => Name, pid => self(), subnet => evum_subnet:text(Subnet), gateway => evum_subnet:gateway(Subnet),
+        mtu => Mtu, domain => Domain, uplink => Uplink,
+        machines => length(lists:usort([P#port.owner || #port{kind = machine} = P <- evum_switch_ports:ports(Lan)])),
+        addresses => length(evum_switch_ports:fdb(Lan))
+    }.
