@@ -21,6 +21,7 @@ evum_sources(ATTACH_SOURCES c_src/attach
 
 set(INIT_MAIN ${PROJECT_SOURCE_DIR}/c_src/init/init.c)
 evum_sources(INIT_SOURCES c_src/init
-  agent boot builtin cmdline files frame get guardian held inner input klog limit
-  line mount notify oom output outq path proc pty put resolve run seen spawn spool
-  streams temporary user watch watch_file watch_init watch_net watch_port)
+  agent boot builtin cmdline etc files frame get guardian held inner input klog limit
+  line module mount names net nic notify oom output outq path proc pty put resolve
+  rtnl rtnl_message run seen spawn spool streams temporary user watch watch_file
+  watch_init watch_net watch_port)

@@ -37,6 +37,7 @@
 #include "builtin.h"
 #include "limit.h"
 #include "line.h"
+#include "net.h"
 #include "notify.h"
 #include "oom.h"
 #include "outq.h"
@@ -508,6 +509,7 @@ _Noreturn void agent_main(const struct boot *boot, bool first)
 	if (!open_all(agent) || setns(boot->pid_ns, CLONE_NEWPID) < 0)
 		_exit(1);
 	builtin_ready = boot->ready;
+	net_shared = boot->net;
 	spool_open(&agent->spool, boot->config.spool);
 	limit_init(&agent->limits);
 	if (!first)

@@ -21,6 +21,8 @@
 #define CONSOLE_TTY "/dev/tty0"
 #define AGENT_TTY "/dev/tty15"
 
+struct net;
+
 struct boot {
 	struct boot_config config;
 	int line;   /* AGENT_TTY, blocking, for the guardian's own frames */
@@ -35,6 +37,7 @@ struct boot {
 	const char *shell;	  /* which the built-in one runs on the console */
 	bool shell_edits;	  /* the shell edits lines itself and so echoes them */
 	const char *path;	  /* PATH in the machine */
+	struct net *net;	  /* net.c's, shared by all processes */
 	char error[BOOT_TEXT_MAX]; /* why the boot can't go on */
 };
 

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "get.h"
+#include "net.h"
 #include "put.h"
 #include "watch.h"
 
@@ -28,6 +29,7 @@ static const struct builtin builtins[] = {
 	{"put", 3, 3, put_main},
 	{"get", 1, 1, get_main},
 	{"await", 1, 2, watch_main},
+	{"net", 2, 8, net_main},
 };
 
 /* The agent may have had other plans for these. */

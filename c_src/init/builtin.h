@@ -25,6 +25,8 @@ extern const volatile uint32_t *builtin_ready;
  *   await file PATH | port N | net | init
  *                          until it is so; a line on standard output says what
  *                          is seen, each time that changes
+ *   net set N ADDRESS GATEWAY NAMESERVER DOMAIN MTU IPV6 | down N
+ *                          the network interface N; see net.h
  */
 int builtin_main(int argc, char **argv);
 

@@ -80,6 +80,17 @@ static const char *value_of(const char *word, const char *name)
 	return strncmp(word, name, len) == 0 ? word + len : NULL;
 }
 
+/* value: "N=" and what is asked of interface N. */
+static int set_nic(struct nic nics[static NIC_COUNT], const char *value)
+{
+	const char number[] = {value[0], '\0'};
+	const int n = nic_parse_number(number);
+
+	if (n < 0 || value[1] != '=')
+		return -EINVAL;
+	return nic_parse_word(value + 2, &nics[n]);
+}
+
 static int take_word(struct boot_config *config, const char *word)
 {
 	const char *value;
@@ -96,6 +107,8 @@ static int take_word(struct boot_config *config, const char *word)
 		return set_flag(&config->modules, value);
 	if ((value = value_of(word, "evum.spool=")) != NULL)
 		return set_text(config->spool, BOOT_PATH_MAX, value);
+	if ((value = value_of(word, "evum.nic")) != NULL)
+		return set_nic(config->nics, value);
 	if ((value = value_of(word, "init=")) != NULL)
 		return set_text(config->init, BOOT_PATH_MAX, value);
 	return 0;

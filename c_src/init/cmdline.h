@@ -7,6 +7,8 @@
 
 #include <stdbool.h>
 
+#include "nic.h"
+
 #define BOOT_NAME_MAX 64 /* what sethostname(2) takes */
 #define BOOT_PATH_MAX 255
 
@@ -25,6 +27,7 @@ struct boot_config {
 	bool rw;
 	bool log;
 	bool modules;
+	struct nic nics[NIC_COUNT]; /* by number; what wasn't asked for isn't plugged */
 };
 
 /*

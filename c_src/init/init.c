@@ -3,7 +3,7 @@
  * evum-init: pid 1 of every machine
  *
  * Theory of operation.  evum-init is /init of the initramfs.  It makes the
- * root that the kernel's command line asks for, starts the machine's init in
+ * root and the network that the kernel's command line asks for, starts the machine's init in
  * it, in a pid namespace of its own (inner.c), starts the agent, which runs
  * programs for the host (agent.c), and stays as the guardian of both
  * (guardian.c).  The arguments that the kernel hands to /init are ignored:
@@ -30,6 +30,7 @@
 #include "klog.h"
 #include "line.h"
 #include "mount.h"
+#include "net.h"
 #include "oom.h"
 
 #define CMDLINE_MAX 4096
@@ -145,6 +146,8 @@ int main(void)
 	if (boot.config.log)
 		klog_copy();
 	if (mount_root(&boot) < 0)
+		guardian_give_up(&boot);
+	if (net_start(&boot) < 0)
 		guardian_give_up(&boot);
 	tell_stage(&boot, EVUM_STAGE_ROOT);
 	if (inner_start(&boot) < 0)

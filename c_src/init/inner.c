@@ -28,6 +28,7 @@
 #include <unistd.h>
 
 #include "mount.h"
+#include "net.h"
 #include "notify.h"
 #include "oom.h"
 
@@ -203,6 +204,7 @@ static _Noreturn void run_inner(struct boot *boot, int ready)
 		(void)!write(ready, boot->error, strlen(boot->error));
 		_exit(1);
 	}
+	net_furnish(boot);
 	if (!boot->built_in) {
 		oom_score(boot->proc, OOM_NORMAL);
 		exec_own(boot, ready);

@@ -19,9 +19,10 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <unistd.h>
+
+#include "module.h"
 
 #define WORK_DIR "/evum"
 #define ROOT_DIR WORK_DIR "/root"
@@ -31,9 +32,8 @@
 #define UNSEEN_DIR WORK_DIR "/unseen"
 
 #define DISK "/dev/ubda"
-#define JAIL_MODULES "/modules" /* the jail shows kernel modules and host files there */
-#define JAIL_HOST "/host"
-#define APPLETS "/evum" /* in a host root: the initramfs, for busybox */
+#define JAIL_HOST "/host" /* the jail shows the host's files there */
+#define APPLETS "/evum"	  /* in a host root: the initramfs, for busybox */
 
 #define FILESYSTEMS_MAX 4096
 
@@ -110,24 +110,10 @@ static bool kernel_has_overlay(void)
 	return read_filesystems(text) == 0 && strstr(text, "\toverlay\n") != NULL;
 }
 
-static int insert_module(const char *path)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	int result = 0;
-
-	if (fd < 0)
-		return -errno;
-	if (syscall(SYS_finit_module, fd, "", 0) < 0)
-		result = -errno;
-	close(fd);
-	return result;
-}
-
 /* Overlays are a module in Debian's kernel. */
 static int need_overlay(struct boot *boot)
 {
 	struct utsname kernel;
-	char path[512];
 	int result;
 
 	if (kernel_has_overlay())
@@ -136,17 +122,12 @@ static int need_overlay(struct boot *boot)
 		return boot_error(boot, "this kernel has no overlay file system built in, "
 					"and no modules were given");
 	(void)mkdir(MODULES_DIR, 0755);
-	if (mount("none", MODULES_DIR, "hostfs", MS_RDONLY, JAIL_MODULES) < 0)
-		return boot_error(boot, "cannot see the kernel's modules: %s", strerror(errno));
+	result = module_load(MODULES_DIR, "fs/overlayfs/overlay.ko");
+	if (result == 0)
+		return 0;
 	(void)uname(&kernel);
-	snprintf(path, sizeof(path), "%s/%s/kernel/fs/overlayfs/overlay.ko", MODULES_DIR,
-		 kernel.release);
-	result = insert_module(path);
-	(void)umount2(MODULES_DIR, MNT_DETACH);
-	if (result < 0)
-		return boot_error(boot, "cannot load the overlay module of Linux %s: %s",
-				  kernel.release, strerror(-result));
-	return 0;
+	return boot_error(boot, "cannot load the overlay module of Linux %s: %s", kernel.release,
+			  strerror(-result));
 }
 
 /* Puts guest memory over LOWER_DIR, at ROOT_DIR. */

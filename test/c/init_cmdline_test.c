@@ -2,6 +2,7 @@
 /*
  * init: the kernel's command line is understood, and bad words are named
  */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <string.h>
 
@@ -82,8 +83,84 @@ static void long_words_are_refused_or_cut(void)
 	CHECK(cmdline_parse(text, &config) == -EINVAL);
 }
 
+static bool is_address(struct in_addr address, const char *text)
+{
+	return address.s_addr == inet_addr(text);
+}
+
+static void reads_what_is_asked_of_interfaces(void)
+{
+	struct boot_config config;
+
+	CHECK(cmdline_parse("evum.nic0=10.77.0.2/24,10.77.0.1,10.77.0.3,evum.test,1 "
+			    "evum.nic7=10.0.0.0/31,,,,0 evum.nic3=,,,,0",
+			    &config) == 0);
+	CHECK(is_address(config.nics[0].address, "10.77.0.2") && config.nics[0].prefix == 24);
+	CHECK(is_address(config.nics[0].gateway, "10.77.0.1"));
+	CHECK(is_address(config.nics[0].nameserver, "10.77.0.3"));
+	CHECK(strcmp(config.nics[0].domain, "evum.test") == 0 && config.nics[0].ipv6);
+	CHECK(is_address(config.nics[7].address, "10.0.0.0") && config.nics[7].prefix == 31);
+	CHECK(nic_is_plugged(&config.nics[0]) && nic_is_plugged(&config.nics[7]));
+	CHECK(!nic_is_plugged(&config.nics[1]) && !nic_is_plugged(&config.nics[3]));
+}
+
+static void refuses_what_no_interface_can_have(void)
+{
+	static const char *const bad[] = {
+		"0=",
+		"0",
+		"",
+		"8=,,,,0",
+		"00=,,,,0",
+		"x=,,,,0",
+		"0=,,,,",
+		"0=,,,,2",
+		"0=,,,0",
+		"0=,,,,0,",
+		"0=,,,,0,,",
+		"0=10.0.0.2,,,,0",
+		"0=10.0.0.2/,,,,0",
+		"0=10.0.0.2/0,,,,0",
+		"0=10.0.0.2/33,,,,0",
+		"0=10.0.0.2/024,,,,0",
+		"0=10.0.0.2/24x,,,,0",
+		"0=/24,,,,0",
+		"0=10.0.0/24,,,,0",
+		"0=10.0.0.02.2/24,,,,0",
+		"0=010.0.0.2222222222222222222/24,,,,0",
+		"0=10.0.0.0/24,,,,0",
+		"0=10.0.0.255/24,,,,0",
+		"0=127.0.0.2/24,,,,0",
+		"0=0.0.0.2/24,,,,0",
+		"0=224.0.0.2/24,,,,0",
+		"0=,10.0.0.1,,,0",
+		"0=10.0.0.2/24,10.0.0.1/24,,,0",
+		"0=10.0.0.2/24,,name,,0",
+		"0=10.0.0.2/24,,,a..b,0",
+		"0=10.0.0.2/24,,,.a,0",
+		"0=10.0.0.2/24,,,a.,0",
+		"0=10.0.0.2/24,,,-a,0",
+		"0=10.0.0.2/24,,,a;b,0",
+		"0=10.0.0.2/24,,,a.bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb,0",
+	};
+	struct boot_config config;
+	char word[512];
+	size_t i;
+
+	for (i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+		snprintf(word, sizeof(word), "evum.nic%s", bad[i]);
+		CHECK(cmdline_parse(word, &config) == -EINVAL);
+	}
+	snprintf(word, sizeof(word), "evum.nic0=,,,%0400d,0", 0);
+	CHECK(cmdline_parse(word, &config) == -EINVAL);
+	snprintf(word, sizeof(word), "evum.nic0=,,,%0300d,0", 0);
+	CHECK(cmdline_parse(word, &config) == -EINVAL);
+}
+
 int main(void)
 {
+	reads_what_is_asked_of_interfaces();
+	refuses_what_no_interface_can_have();
 	reads_every_word();
 	has_defaults();
 	last_one_wins();
