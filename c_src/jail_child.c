@@ -349,7 +349,7 @@ static void stage_landlock(struct jail *jail)
 		fail(jail, "privileges", errno, "no_new_privs can't be set");
 	if (!abi)
 		return;
-	ruleset = landlock_open(abi);
+	ruleset = landlock_open(abi, LANDLOCK_NO_NET);
 	if (ruleset < 0)
 		fail(jail, "landlock", -ruleset, "no ruleset can be made");
 	for (size_t i = 0; i < jail->file_count && !err; i++)

@@ -65,11 +65,11 @@ int landlock_abi(void)
 	return abi < 0 ? 0 : (int)abi;
 }
 
-int landlock_open(int abi)
+int landlock_open(int abi, enum landlock_net net)
 {
 	struct ruleset_attr attr = {
 		.handled_access_fs = rights_of(abi),
-		.handled_access_net = abi >= 4 ? NET_TCP : 0,
+		.handled_access_net = abi >= 4 && net == LANDLOCK_NO_NET ? NET_TCP : 0,
 		.scoped = abi >= 6 ? SCOPES : 0,
 	};
 	size_t size = abi >= 6	 ? sizeof(attr)

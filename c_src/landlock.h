@@ -17,8 +17,11 @@ enum landlock_grant {
 /* The version this host's kernel offers, 0 where there is none. */
 int landlock_abi(void);
 
-/* A ruleset that allows nothing; returns its descriptor or -errno. */
-int landlock_open(int abi);
+/* Whether TCP is among what is taken away. */
+enum landlock_net { LANDLOCK_NO_NET, LANDLOCK_NET };
+
+/* A ruleset that allows nothing (but the net); returns its descriptor or -errno. */
+int landlock_open(int abi, enum landlock_net net);
 int landlock_allow(int ruleset, int abi, const char *path, enum landlock_grant grant);
 /* From here on the thread is confined; needs no_new_privs. */
 int landlock_enter(int ruleset);

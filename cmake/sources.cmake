@@ -13,7 +13,7 @@ evum_sources(LIBEVUM_SOURCES c_src
 
 set(PORT_MAIN ${PROJECT_SOURCE_DIR}/c_src/port/main.c)
 evum_sources(PORT_SOURCES c_src/port
-  backlog batch bulk call event frames request term wire)
+  backlog batch bulk call event frames request rpc start term wire)
 
 set(ATTACH_MAIN ${PROJECT_SOURCE_DIR}/c_src/attach/main.c)
 evum_sources(ATTACH_SOURCES c_src/attach
@@ -25,3 +25,10 @@ evum_sources(INIT_SOURCES c_src/init
   line module mount names net nic notify oom output outq path proc pty put resolve
   rtnl rtnl_message run seen spawn spool streams temporary user watch watch_file
   watch_init watch_net watch_port)
+
+set(UPLINK_MAIN ${PROJECT_SOURCE_DIR}/c_src/uplink/main.c)
+evum_sources(UPLINK_SOURCES c_src
+  landlock port/batch port/rpc port/start port/term port/wire
+  uplink/call uplink/confine uplink/filter uplink/flows uplink/forward uplink/gather
+  uplink/gso uplink/link uplink/nat uplink/packet uplink/polls uplink/tap
+  uplink/uplink)

@@ -13,76 +13,30 @@
 #include <sys/epoll.h>
 #include "request.h"
 #include "port.h"
+#include "rpc.h"
 #include "term.h"
 #include "util.h"
 
 #define SIGNAL_MAX 64
 
-/* A call that is being handled.  args stands at its first argument. */
 struct call {
 	struct port *port;
-	uint32_t seq;
-	struct term args;
-	int count; /* of arguments */
+	struct rpc_call rpc;
 };
 
 typedef int call_handler(struct call *call);
 
-static void reply_begin(struct term_out *out, uint32_t seq)
-{
-	term_out_init(out);
-	term_put_tuple(out, 3);
-	term_put_atom(out, "reply");
-	term_put_integer(out, seq);
-}
-
-/* {ok, _} or {error, _}: what follows is the caller's. */
-static void reply_begin_tagged(struct term_out *out, uint32_t seq, const char *tag)
-{
-	reply_begin(out, seq);
-	term_put_tuple(out, 2);
-	term_put_atom(out, tag);
-}
-
-/* Queues the reply and frees it. */
-static int reply_end(struct port *port, struct term_out *out)
-{
-	int err = -ENOMEM;
-
-	if (!out->failed)
-		err = wire_send_control(&port->wire, out->x.buff, (size_t)out->x.index, true);
-	term_out_free(out);
-	if (!err && port->wire.answers > PORT_ANSWERS_MAX)
-		err = -ENOBUFS;
-	return err;
-}
-
-/* ok, or {error, Posix} where result is a negative errno. */
-static int reply_result(struct port *port, uint32_t seq, int result)
-{
-	struct term_out out;
-
-	if (result < 0) {
-		reply_begin_tagged(&out, seq, "error");
-		term_put_posix(&out, -result);
-	} else {
-		reply_begin(&out, seq);
-		term_put_atom(&out, "ok");
-	}
-	return reply_end(port, &out);
-}
-
 static int call_reply(struct call *call, int result)
 {
-	return reply_result(call->port, call->seq, result);
+	return rpc_reply_result(&call->port->wire, call->rpc.seq, result);
 }
 
 /* Strings of the arguments live in arena; the caller frees it. */
 static int call_arena(struct call *call, struct term_arena *arena)
 {
-	int err = term_arena_init(arena, call->args.len);
+	int err = term_arena_init(arena, call->rpc.args.len);
 
-	call->args.arena = arena;
+	call->rpc.args.arena = arena;
 	return err;
 }
 
@@ -90,12 +44,12 @@ static int start_reply_error(struct call *call, int err, const struct evum_error
 {
 	struct term_out out;
 
-	reply_begin_tagged(&out, call->seq, "error");
+	rpc_reply_begin_tagged(&out, call->rpc.seq, "error");
 	term_put_tuple(&out, 3);
 	term_put_posix(&out, -err);
 	term_put_atom(&out, error->stage ? error->stage : "config");
 	term_put_text(&out, error->text);
-	return reply_end(call->port, &out);
+	return rpc_reply_end(&call->port->wire, &out);
 }
 
 /* 0, or a negative errno and why. */
@@ -106,7 +60,7 @@ static int start_machine(struct call *call, struct evum_error *error)
 	int err = call_arena(call, &arena);
 
 	if (!err)
-		err = request_config(&call->args, &config, error);
+		err = request_config(&call->rpc.args, &config, error);
 	if (err)
 		return err;
 	frames_init(&call->port->frames, &config);
@@ -131,7 +85,7 @@ static int start_handler(struct call *call)
 	if (call->port->vm) {
 		strcpy(error.text, "the machine is started already");
 		err = -EISCONN;
-	} else if (call->count == 1) {
+	} else if (call->rpc.count == 1) {
 		err = start_machine(call, &error);
 	}
 	if (err < 0)
@@ -144,7 +98,7 @@ static int stop_handler(struct call *call)
 {
 	long long grace;
 
-	if (call->count != 1 || term_get_integer(&call->args, 0, INT_MAX, &grace) < 0)
+	if (call->rpc.count != 1 || term_get_integer(&call->rpc.args, 0, INT_MAX, &grace) < 0)
 		return call_reply(call, -EINVAL);
 	call->port->stopping = true;
 	return call_reply(call, evum_vm_stop(call->port->vm, (int)grace));
@@ -152,7 +106,7 @@ static int stop_handler(struct call *call)
 
 static int kill_handler(struct call *call)
 {
-	if (call->count != 0)
+	if (call->rpc.count != 0)
 		return call_reply(call, -EINVAL);
 	call->port->stopping = true;
 	return call_reply(call, evum_vm_kill(call->port->vm));
@@ -168,14 +122,14 @@ static int mconsole_handler(struct call *call)
 
 	if (err)
 		return err;
-	if (call->count != 1 || term_get_string(&call->args, &command) < 0)
+	if (call->rpc.count != 1 || term_get_string(&call->rpc.args, &command) < 0)
 		return call_reply(call, -EINVAL);
 	if (pending->count == ARRAY_SIZE(pending->seq))
 		return call_reply(call, -EBUSY);
-	err = evum_mconsole(call->port->vm, call->seq, command);
+	err = evum_mconsole(call->port->vm, call->rpc.seq, command);
 	if (err < 0)
 		return call_reply(call, err);
-	pending->seq[pending->count++] = call->seq;
+	pending->seq[pending->count++] = call->rpc.seq;
 	return 0;
 }
 
@@ -197,16 +151,16 @@ int call_answer_late(struct port *port, uint32_t seq, int value, const void *tex
 	if (!pending_take(&port->pending, seq))
 		return 0;
 	if (value < 0)
-		return reply_result(port, seq, value);
+		return rpc_reply_result(&port->wire, seq, value);
 	if (len > EVUM_FRAME_MAX / 2)
-		return reply_result(port, seq, -EMSGSIZE);
-	reply_begin_tagged(&out, seq, value ? "error" : "ok");
+		return rpc_reply_result(&port->wire, seq, -EMSGSIZE);
+	rpc_reply_begin_tagged(&out, seq, value ? "error" : "ok");
 	if (value) {
 		term_put_tuple(&out, 2);
 		term_put_atom(&out, "refused");
 	}
 	term_put_binary(&out, text, len);
-	return reply_end(port, &out);
+	return rpc_reply_end(&port->wire, &out);
 }
 
 int call_abandon(struct port *port)
@@ -214,7 +168,8 @@ int call_abandon(struct port *port)
 	int err = 0;
 
 	while (port->pending.count && !err)
-		err = reply_result(port, port->pending.seq[--port->pending.count], -ENOTCONN);
+		err = rpc_reply_result(&port->wire, port->pending.seq[--port->pending.count],
+				       -ENOTCONN);
 	return err;
 }
 
@@ -227,9 +182,9 @@ static int run_handler(struct call *call)
 
 	if (err)
 		return err;
-	if (call->count != 2 || term_get_u32(&call->args, 1, &id) < 0)
+	if (call->rpc.count != 2 || term_get_u32(&call->rpc.args, 1, &id) < 0)
 		return call_reply(call, -EINVAL);
-	err = request_program(&call->args, &program);
+	err = request_program(&call->rpc.args, &program);
 	if (!err)
 		err = evum_program_start(call->port->vm, id, &program);
 	return call_reply(call, err);
@@ -240,8 +195,8 @@ static int signal_handler(struct call *call)
 	long long number;
 	uint32_t id;
 
-	if (call->count != 2 || term_get_u32(&call->args, 1, &id) < 0 ||
-	    term_get_integer(&call->args, 1, SIGNAL_MAX, &number) < 0)
+	if (call->rpc.count != 2 || term_get_u32(&call->rpc.args, 1, &id) < 0 ||
+	    term_get_integer(&call->rpc.args, 1, SIGNAL_MAX, &number) < 0)
 		return call_reply(call, -EINVAL);
 	return call_reply(call, evum_program_signal(call->port->vm, id, (int)number));
 }
@@ -251,8 +206,8 @@ static int winsize_handler(struct call *call)
 	long long rows;
 	long long columns;
 
-	if (call->count != 2 || term_get_integer(&call->args, 1, UINT16_MAX, &rows) < 0 ||
-	    term_get_integer(&call->args, 1, UINT16_MAX, &columns) < 0)
+	if (call->rpc.count != 2 || term_get_integer(&call->rpc.args, 1, UINT16_MAX, &rows) < 0 ||
+	    term_get_integer(&call->rpc.args, 1, UINT16_MAX, &columns) < 0)
 		return call_reply(call, -EINVAL);
 	return call_reply(call, evum_console_winsize(call->port->vm, (unsigned int)rows,
 						     (unsigned int)columns));
@@ -264,9 +219,9 @@ static int program_winsize_handler(struct call *call)
 	long long columns;
 	uint32_t id;
 
-	if (call->count != 3 || term_get_u32(&call->args, 1, &id) < 0 ||
-	    term_get_integer(&call->args, 1, UINT16_MAX, &rows) < 0 ||
-	    term_get_integer(&call->args, 1, UINT16_MAX, &columns) < 0)
+	if (call->rpc.count != 3 || term_get_u32(&call->rpc.args, 1, &id) < 0 ||
+	    term_get_integer(&call->rpc.args, 1, UINT16_MAX, &rows) < 0 ||
+	    term_get_integer(&call->rpc.args, 1, UINT16_MAX, &columns) < 0)
 		return call_reply(call, -EINVAL);
 	return call_reply(call, evum_program_winsize(call->port->vm, id, (unsigned int)rows,
 						     (unsigned int)columns));
@@ -274,7 +229,7 @@ static int program_winsize_handler(struct call *call)
 
 static int drop_caches_handler(struct call *call)
 {
-	if (call->count != 0)
+	if (call->rpc.count != 0)
 		return call_reply(call, -EINVAL);
 	return call_reply(call, evum_drop_caches(call->port->vm));
 }
@@ -316,10 +271,10 @@ static int info_handler(struct call *call)
 	struct evum_vm_info info;
 	struct term_out out;
 
-	if (call->count != 0)
+	if (call->rpc.count != 0)
 		return call_reply(call, -EINVAL);
 	evum_vm_info(port->vm, &info);
-	reply_begin_tagged(&out, call->seq, "ok");
+	rpc_reply_begin_tagged(&out, call->rpc.seq, "ok");
 	term_put_map(&out, 11);
 	put_property(&out, "init_pid", (uint64_t)info.init_pid);
 	put_property(&out, "kernel_pid", (uint64_t)info.kernel_pid);
@@ -339,7 +294,7 @@ static int info_handler(struct call *call)
 	put_property(&out, "console_bytes", info.console_bytes);
 	put_property(&out, "messages_dropped", port->messages_dropped);
 	put_nics(&out, &port->frames);
-	return reply_end(port, &out);
+	return rpc_reply_end(&port->wire, &out);
 }
 
 static int probe_handler(struct call *call)
@@ -348,12 +303,12 @@ static int probe_handler(struct call *call)
 	struct term_out out;
 	int count;
 
-	if (call->count != 0)
+	if (call->rpc.count != 0)
 		return call_reply(call, -EINVAL);
 	count = evum_host_probe(probes);
 	if (count < 0)
 		return call_reply(call, count);
-	reply_begin_tagged(&out, call->seq, "ok");
+	rpc_reply_begin_tagged(&out, call->rpc.seq, "ok");
 	if (count)
 		term_put_list(&out, count);
 	for (int i = 0; i < count; i++) {
@@ -363,7 +318,7 @@ static int probe_handler(struct call *call)
 		term_put_text(&out, probes[i].text);
 	}
 	term_put_nil(&out);
-	return reply_end(call->port, &out);
+	return rpc_reply_end(&call->port->wire, &out);
 }
 
 static const struct {
@@ -392,13 +347,8 @@ static int call_handle(struct call *call, const char *name)
 int call_dispatch(struct port *port, const struct wire_frame *frame)
 {
 	struct call call = {.port = port};
-	char atom[TERM_ATOM_SIZE];
 
-	if (term_open(&call.args, frame->bytes + 1, frame->len - 1) < 0)
+	if (rpc_open(&call.rpc, frame) < 0)
 		return -EPROTO;
-	if (term_get_tuple(&call.args, 4) < 0 || term_get_atom(&call.args, atom) < 0 ||
-	    strcmp(atom, "call") != 0 || term_get_u32(&call.args, 0, &call.seq) < 0 ||
-	    term_get_atom(&call.args, atom) < 0 || term_get_list(&call.args, &call.count) < 0)
-		return -EPROTO;
-	return call_handle(&call, atom);
+	return call_handle(&call, call.rpc.name);
 }

@@ -20,68 +20,19 @@
  */
 #include <ei.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 #include "port.h"
+#include "start.h"
 #include "util.h"
-
-#define PORT_IN 3
-#define PORT_OUT 4
 
 /* How long the machine's end may take once the BEAM is gone. */
 #define END_SECONDS 10
 
 /* What the loop ends with besides errors: the BEAM is gone. */
 #define PORT_EOF 1
-
-/*
- * The BEAM leaves SIGCHLD's disposition and its signal mask to what it
- * starts; libevum waits for children.  A write to a BEAM that is gone must be
- * an error.
- */
-static void signals_reset(void)
-{
-	sigset_t none;
-
-	sigemptyset(&none);
-	signal(SIGCHLD, SIG_DFL);
-	signal(SIGPIPE, SIG_IGN);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-}
-
-static int fd_prepare(int fd)
-{
-	int flags = fcntl(fd, F_GETFL);
-
-	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ||
-	    fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
-		return -errno;
-	return 0;
-}
-
-/*
- * 0 to 2 are filled where they are closed: a message for stderr must not go
- * into a machine's socket.  What else was inherited is closed.
- */
-static int fds_prepare(void)
-{
-	int err = fd_prepare(PORT_IN);
-	int fd;
-
-	if (!err)
-		err = fd_prepare(PORT_OUT);
-	if (err)
-		return err;
-	do
-		fd = open("/dev/null", O_RDWR);
-	while (fd >= 0 && fd <= STDERR_FILENO);
-	close_range(PORT_OUT + 1, ~0u, 0);
-	return 0;
-}
 
 static int epoll_set(struct port *port, int op, int fd, uint32_t events, enum port_source source)
 {
@@ -265,8 +216,7 @@ int main(void)
 	int err;
 
 	port.epoll = -1;
-	signals_reset();
-	if (fds_prepare() < 0) {
+	if (start_prepare() < 0) {
 		fprintf(stderr, "evum_port: is started by Erlang, with descriptors 3 and 4 open\n");
 		return 1;
 	}

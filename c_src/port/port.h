@@ -14,8 +14,6 @@
 
 /* Output that waits for the BEAM: above this the machine isn't dispatched. */
 #define PORT_OUT_HIGH 262144u
-/* Answers that wait: a peer that asks on and on and never reads is refused. */
-#define PORT_ANSWERS_MAX (4u << 20)
 
 /* What epoll watches, in epoll_event.data. */
 enum port_source { SOURCE_IN, SOURCE_OUT, SOURCE_VM, SOURCE_NIC /* and the NIC's number */ };
