@@ -7,7 +7,7 @@
 -module(evum_packet).
 
 -export([parse/1, transport/1, checksum/1]).
--export([ethernet/4, arp_reply/3, ipv4/4, udp/5, echo_reply/3, unreachable/2, tcp_reset/1]).
+-export([ethernet/4, arp_reply/3, arp_request/3, ipv4/4, udp/5, echo_reply/3, unreachable/2, tcp_reset/1]).
 -export_type([packet/0, arp/0, ip/0, tcp/0, transport/0, error/0]).
 
 -define(ETHER_IPV4, 16#0800).
@@ -148,6 +148,12 @@ ethertype(ipv4) -> ?ETHER_IPV4.
 -spec arp_reply(evum_frame:mac(), inet:ip4_address(), To :: {evum_frame:mac(), inet:ip4_address()}) -> binary().
 arp_reply(Mac, Ip, {ToMac, ToIp}) ->
     <<1:16, ?ETHER_IPV4:16, 6, 4, 2:16, Mac:48, (bytes(Ip))/binary, ToMac:48, (bytes(ToIp))/binary>>.
+
+%% @doc An ARP request: who at `Mac' with `Ip' asks for `Wanted'. For his own address it
+%% tells everybody where that is.
+-spec arp_request(evum_frame:mac(), inet:ip4_address(), Wanted :: inet:ip4_address()) -> binary().
+arp_request(Mac, Ip, Wanted) ->
+    <<1:16, ?ETHER_IPV4:16, 6, 4, 1:16, Mac:48, (bytes(Ip))/binary, 0:48, (bytes(Wanted))/binary>>.
 
 %% @doc An IPv4 packet, not to be fragmented. The payload is one of the functions below.
 -spec ipv4(Src :: inet:ip4_address(), Dst :: inet:ip4_address(), icmp | udp | tcp, Payload :: binary()) -> binary().

@@ -30,7 +30,7 @@
 -type plugged() :: #{
     switch := pid(), name := atom(), lan := evum_lan:lan(), no := evum_lan:port_no(),
     mac := evum_frame:mac(), ip := inet:ip4_address(), mtu := pos_integer(),
-    address := binary(), gateway := binary(), nameserver := binary(), domain := binary(), ipv6 := boolean()
+    address := binary(), gateway := binary(), nameserver := binary(), domain := binary(), ipv6 := boolean(), ping := [inet:ip4_address()]
 }.
 -type plug_error() ::
     {no_address, string()} | {not_in_subnet, inet:ip4_address(), string()}
@@ -44,6 +44,8 @@
 -define(CALL_MS, 5000).
 -define(SWEEP_MS, 30000).
 -define(MTU_FOREIGN, 1500).
+%% before a gateway that crashed is started again
+-define(ROUTER_MS, 100).
 %% names net1, net2, … that are tried
 -define(NAMES_MAX, 10000).
 -define(DEFAULT, net1).
@@ -53,6 +55,8 @@
     subnet :: evum_subnet:subnet(),
     lan :: evum_lan:lan(),
     mtu :: pos_integer(),
+    %% the process behind the gateway's address, where that is ours
+    router :: undefined | pid(),
     %% of the next port
     next = 2 :: pos_integer(),
     monitors = #{} :: #{reference() => evum_lan:port_no()}
@@ -266,8 +270,9 @@ init(#{name := Name, subnet := Subnet} = Net) ->
     process_flag(trap_exit, true),
     _ = erlang:send_after(?SWEEP_MS, self(), sweep),
     Lan = evum_switch_ports:new(self(), Name),
+    S = start_router(#state{net = Net, subnet = Subnet, lan = Lan, mtu = evum_net_opts:mtu(Net)}),
     _ = [Vm ! {evum_switch, up, Name, self()} || Vm <- evum_vm:all()],
-    {ok, #state{net = Net, subnet = Subnet, lan = Lan, mtu = evum_net_opts:mtu(Net)}}.
+    {ok, S}.
 
 %% @private
 -spec handle_call(term(), gen_server:from(), #state{}) -> {reply, term(), #state{}}.
@@ -296,6 +301,10 @@ handle_cast(_Other, S) -> {noreply, S}.
 -spec handle_info(term(), #state{}) -> {noreply, #state{}}.
 handle_info({'DOWN', Ref, process, _, _}, #state{monitors = Monitors} = S) when is_map_key(Ref, Monitors) ->
     {noreply, removed(maps:get(Ref, Monitors), S)};
+handle_info({'EXIT', Pid, _}, #state{router = Pid} = S) ->
+    _ = erlang:send_after(?ROUTER_MS, self(), start_router),
+    {noreply, gateway_port(none, S#state{router = undefined})};
+handle_info(start_router, S) -> {noreply, start_router(S)};
 handle_info(sweep, #state{lan = Lan} = S) ->
     _ = erlang:send_after(?SWEEP_MS, self(), sweep),
     ok = evum_switch_ports:sweep(erlang:monotonic_time(second), Lan),
@@ -305,6 +314,26 @@ handle_info(_Other, S) -> {noreply, S}.
 %% @private
 -spec terminate(term(), #state{}) -> ok.
 terminate(_Reason, _S) -> ok.
+
+%% --- the gateway ---------------------------------------------------------------------------
+
+%% With a way out that is another network the gateway is a real one there.
+start_router(#state{net = #{uplink := {How, _}}} = S) when How =:= packet; How =:= tap -> S;
+start_router(#state{net = #{domain := Domain, uplink := Uplink}, subnet = Subnet, lan = Lan, mtu = Mtu} = S) ->
+    Ip = evum_subnet:gateway(Subnet),
+    {ok, Pid, Inbox} = evum_router:start_link(Lan, #{
+        gateway => Ip, mac => evum_switch_ports:gateway_mac(Ip), prefix => evum_subnet:prefix(Subnet), mtu => Mtu,
+        domain => binary_to_list(Domain), uplink => Uplink =/= none
+    }),
+    gateway_port({inbox, Inbox}, S#state{router = Pid}).
+
+gateway_port(Out, #state{subnet = Subnet, lan = Lan, mtu = Mtu, router = Router} = S) ->
+    Ip = evum_subnet:gateway(Subnet),
+    Mac = evum_switch_ports:gateway_mac(Ip),
+    Owner = case Router of undefined -> self(); _ -> Router end,
+    _ = evum_switch_ports:fixed(0, #{out => Out, flood => true, mtu => Mtu, owner => Owner, mac => Mac, ip => Ip}, Lan),
+    true = evum_switch_ports:gateway_row(Mac, 0, Lan),
+    S.
 
 %% --- ports ----------------------------------------------------------------------------------
 
@@ -318,21 +347,25 @@ removed(No, #state{lan = Lan, monitors = Monitors} = S) when No > 1 ->
     S#state{monitors = maps:without(Refs, Monitors)};
 removed(_No, S) -> S.
 
+-spec plugged(#port{}, #state{}) -> plugged().
 plugged(#port{no = No, mac = Mac, ip = Ip}, #state{net = Net, subnet = Subnet, lan = Lan, mtu = Mtu}) ->
     Gateway = evum_subnet:gateway(Subnet),
     #{
         switch => self(), name => maps:get(name, Net), lan => Lan, no => No, mac => Mac, ip => Ip, mtu => Mtu,
         address => evum_subnet:address(Ip, Subnet), gateway => evum_subnet:ip_text(Gateway),
         nameserver => evum_subnet:ip_text(maps:get(nameserver, Net, Gateway)),
-        domain => maps:get(domain, Net), ipv6 => ipv6(maps:get(uplink, Net))
+        domain => maps:get(domain, Net), ipv6 => ipv6(maps:get(uplink, Net)),
+        ping => maps:get(ping, Net)
     }.
 
 ipv6({slirp, Options}) -> maps:get(ipv6, Options, false);
 ipv6(_) -> false.
 
-lower_mtu(#state{net = Net, lan = Lan, mtu = Mtu} = S) when Mtu > ?MTU_FOREIGN, not is_map_key(mtu, Net) ->
+lower_mtu(#state{net = Net, lan = Lan, mtu = Mtu, router = Router} = S) when Mtu > ?MTU_FOREIGN, not is_map_key(mtu, Net) ->
     case [P || #port{kind = machine} = P <- evum_switch_ports:ports(Lan)] of
-        [] -> S#state{mtu = ?MTU_FOREIGN};
+        [] ->
+            Router =:= undefined orelse evum_router:set_mtu(Router, ?MTU_FOREIGN),
+            S#state{mtu = ?MTU_FOREIGN};
         _ -> S
     end;
 lower_mtu(S) -> S.

@@ -391,7 +391,8 @@ started(_Ok, #data{ending = {graceful, _}} = D) -> {keep_state, evum_vm_data:cas
 started(_Ok, #data{ending = {kill, _}} = D) -> {keep_state, evum_vm_data:cast(kill, [], D#data{started = true})};
 started(_Ok, D) -> {keep_state, D#data{started = true}}.
 
-up(#data{early = Early0, waiters = Waiters, creator = Creator} = D0) ->
+up(#data{early = Early0, waiters = Waiters, creator = Creator, net = Net} = D0) ->
+    ok = evum_vm_net:announce(Net),
     Creator =:= undefined orelse demonitor(Creator, [flush]),
     D = evum_vm_data:notify(up, D0#data{creator = undefined}),
     Early = lists:filter(fun wanted/1, Early0),

@@ -7,7 +7,7 @@
 %% with the addresses that it had.
 -module(evum_vm_net).
 
--export([new/3, boot/2, frames/5, end_life/1, close/1]).
+-export([new/3, boot/2, announce/1, frames/5, end_life/1, close/1]).
 -export([plug/3, unplug/2, address/3, down/2, switch_up/3, link/3]).
 -export([nics/1, info/2, ip/1]).
 -export_type([net/0, wanted/0]).
@@ -21,6 +21,7 @@
 -define(MTU, 32000).
 %% A guest that was started with a larger MTU takes this one or less, and nothing between.
 -define(MTU_LOWERED, 1500).
+-define(BROADCAST, 16#ffffffffffff).
 -define(CREDIT_AT, (?NIC_WINDOW div 2)).
 
 -record(nic, {
@@ -117,6 +118,19 @@ disconnected(#nic{monitor = undefined} = Nic) -> Nic#nic{plugged = none};
 disconnected(#nic{monitor = Monitor} = Nic) ->
     true = demonitor(Monitor, [flush]),
     Nic#nic{plugged = none, monitor = undefined}.
+
+%% @doc The guest is up: it makes itself known to its networks, as if it had spoken.
+%% Neighbours forget who had its address before, and where addresses are to be asked
+%% for (the network's option `ping') switches outside learn where the machine is.
+-spec announce(net()) -> ok.
+announce(#net{nics = Nics}) ->
+    lists:foreach(
+        fun(#{lan := Lan, no := No, mac := Mac, ip := Ip, ping := Ping}) ->
+            Asks = [evum_packet:ethernet(?BROADCAST, Mac, arp, evum_packet:arp_request(Mac, Ip, For)) || For <- [Ip | Ping]],
+            [ok = evum_lan:input(Lan, No, Count, Body) || {Count, Body} <- evum_frame:batches(Asks)]
+        end,
+        [Plugged || #nic{plugged = #{} = Plugged} <- maps:values(Nics)]
+    ).
 
 %% --- frames ----------------------------------------------------------------------
 

@@ -31,6 +31,10 @@ port() -> open_port({spawn_executable, "/bin/cat"}, [{packet, 4}, binary]).
 
 spec(Vm, Label) -> #{vm => Vm, label => Label, nic => 0, port => port()}.
 
+%% But for the gateway's.
+ports(Sw) -> [P || #{kind := Kind} = P <- evum_switch:ports(Sw), Kind =/= gateway].
+fdb(Sw) -> [Row || #{port := No} = Row <- evum_switch:fdb(Sw), No > 1].
+
 plug(Sw, Label) ->
     {ok, Plugged} = evum_switch:plug(Sw, spec(vm(), Label)),
     Plugged.
@@ -113,9 +117,9 @@ what_a_port_was_is_forgotten_at_once_claim() ->
     {ok, Sw} = evum_switch:start(),
     #{no := No, lan := Lan, ip := Ip} = plug(Sw, a),
     ok = evum_lan:input(Lan, No, 1, <<14:16, 16#ffffffffffff:48, 5:48, 16#806:16>>),
-    ?assertMatch([_, _], evum_switch:fdb(Sw)),
+    ?assertMatch([_, _], fdb(Sw)),
     ok = evum_switch:unplug(Sw, No),
-    ?assertEqual({[], []}, {evum_switch:fdb(Sw), evum_switch:ports(Sw)}),
+    ?assertEqual({[], []}, {fdb(Sw), ports(Sw)}),
     ?assertMatch(#{ip := Ip}, plug(Sw, b)).
 
 a_machine_that_is_killed_is_unplugged_claim() ->
@@ -126,7 +130,7 @@ a_machine_that_is_killed_is_unplugged_claim() ->
     ok = gone(Vm),
     %% the switch has been told before it answers what is asked after that
     _ = evum_switch:info(Sw),
-    ok = wait(fun() -> evum_switch:ports(Sw) =:= [] end).
+    ok = wait(fun() -> ports(Sw) =:= [] end).
 
 wait(Done) -> wait(Done, 100).
 wait(Done, Tries) when Tries > 0 ->
@@ -141,7 +145,7 @@ an_address_may_be_any_but_not_another_s_claim() ->
     #{ip := Ip} = plug(Sw, b),
     ?assertEqual({error, {address_in_use, Ip}}, evum_switch:address(Sw, A, Ip)),
     ok = evum_switch:address(Sw, A, {192,168,213,92}),
-    ?assertMatch([#{ip := {192,168,213,92}}, #{ip := Ip}], evum_switch:ports(Sw)),
+    ?assertMatch([#{ip := {192,168,213,92}}, #{ip := Ip}], ports(Sw)),
     ?assertEqual({error, no_port}, evum_switch:address(Sw, 99, {1,2,3,4})).
 
 a_foreign_port_lowers_an_mtu_that_nobody_chose_claim() ->
@@ -160,9 +164,9 @@ a_foreign_port_goes_with_its_process_claim() ->
     {ok, Sw} = evum_switch:start(),
     Pid = vm(),
     {ok, #{no := No, max_frame := 1518}} = evum_switch:join(Sw, #{label => <<"ctl-1">>, inbox => evum_inbox:new(Pid, 1000)}),
-    ?assertMatch([#{no := No, kind := foreign, label := <<"ctl-1">>, vm := Pid}], evum_switch:ports(Sw)),
+    ?assertMatch([#{no := No, kind := foreign, label := <<"ctl-1">>, vm := Pid}], ports(Sw)),
     exit(Pid, kill),
-    ok = wait(fun() -> evum_switch:ports(Sw) =:= [] end).
+    ok = wait(fun() -> ports(Sw) =:= [] end).
 
 old_addresses_are_forgotten_claim() ->
     {ok, Sw} = evum_switch:start(),
@@ -170,8 +174,8 @@ old_addresses_are_forgotten_claim() ->
     Now = erlang:monotonic_time(second),
     true = ets:insert(Fdb, [{5, No, dynamic, Now - 301}, {6, No, dynamic, Now - 299}]),
     ok = evum_switch_ports:sweep(Now, Lan),
-    ?assertMatch([#{port := No, type := dynamic, age := _}, #{type := static}], evum_switch:fdb(Sw)),
-    [#port{counters = Counters}] = evum_switch_ports:ports(Lan),
+    ?assertMatch([#{port := No, type := dynamic, age := _}, #{type := static}], fdb(Sw)),
+    [_, #port{counters = Counters}] = evum_switch_ports:ports(Lan),
     ?assertMatch(#{learned := 1}, evum_lan:counts(Counters)).
 
 a_switch_that_is_killed_comes_back_as_it_was_claim() ->
@@ -180,3 +184,19 @@ a_switch_that_is_killed_comes_back_as_it_was_claim() ->
     ok = gone(Sw),
     ok = wait(fun() -> is_pid(whereis(net1)) end),
     ?assertMatch([#{name := net1, subnet := "10.4.0.0/24"}], evum_switch:list()).
+
+the_gateway_answers_for_its_address_and_comes_back_claim() ->
+    {ok, Sw} = evum_switch:start(),
+    Pid = self(),
+    {ok, #{no := No, lan := Lan}} = evum_switch:join(Sw, #{label => <<"test">>, inbox => evum_inbox:new(Pid, 100000)}),
+    Request = evum_packet:ethernet(16#ffffffffffff, 16#020000000099, arp, evum_packet:arp_request(16#020000000099, {10,77,0,9}, {10,77,0,1})),
+    [{1, Body}] = evum_frame:batches([Request]),
+    Ask = fun() -> ok = evum_lan:input(Lan, No, 1, Body) end,
+    Answered = fun() -> receive {evum_lan, output, 0, 1, <<_:16, 16#020000000099:48, 16#52550a4d0001:48, 16#806:16, _/binary>>} -> ok after 1000 -> error(no_answer) end end,
+    Ask(),
+    Answered(),
+    [#{kind := gateway, vm := Router, ip := {10,77,0,1}, mac := <<"52:55:0a:4d:00:01">>} | _] = evum_switch:ports(Sw),
+    exit(Router, kill),
+    ok = wait(fun() -> [#{vm := New} | _] = evum_switch:ports(Sw), New =/= Router andalso New =/= Sw end),
+    Ask(),
+    Answered().
