@@ -82,18 +82,20 @@ struct target {
 
 static void warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* Not by dprintf(3): that seeks, which this file refuses. */
 static void warn(const char *format, ...)
 {
-	char text[BOOT_TEXT_MAX];
+	char text[BOOT_TEXT_MAX] = "<4>evum-init: ";
+	const size_t head = strlen(text);
 	va_list args;
 	int fd = open("/dev/kmsg", O_WRONLY | O_CLOEXEC);
 
 	if (fd < 0)
 		return;
 	va_start(args, format);
-	vsnprintf(text, sizeof(text), format, args);
+	vsnprintf(text + head, sizeof(text) - head, format, args);
 	va_end(args);
-	dprintf(fd, "<4>evum-init: %s", text);
+	(void)!write(fd, text, strlen(text));
 	close(fd);
 }
 
