@@ -46,6 +46,15 @@ sentence({address_in_use, Ip}) -> f("the address ~ts is in use on that network",
 sentence({mac_in_use, Mac}) -> f("the MAC ~ts is in use on that network", [Mac]);
 sentence(no_port) -> "it isn't plugged into that network any more";
 sentence({no_nic, Nic}) -> f("the machine has no NIC ~tp: how many it has its option net says when it starts", [Nic]);
+%% rules on a network
+sentence({not_plugged, Vm}) -> f("~ts is on no port of this network: evum_switch:ports/1 lists them", [port_name(Vm)]);
+sentence({no_rule, _}) -> "there is no such rule on this network: it has ended, or never held frames";
+sentence({filter_crashed, {Class, Why, _Stack}}) -> f("the filter's fun crashed: ~tp ~ts", [Class, show(Why)]);
+sentence({bad_verdict, Verdict}) ->
+    f("the filter's fun answered ~ts, not {forward | drop | {hold, Tag} | {replace, Frame} | {also, [Frame]}, State}", [show(Verdict)]);
+sentence({link_died, Why}) -> ["the process that applied it ended: ", sentence(Why)];
+sentence({max_size, N}) -> f("the capture's file has reached its max_size, ~b bytes", [N]);
+sentence({timeout, filter}) -> "the filter's fun took longer than a second over one frame";
 %% commands
 sentence({bad_command, _}) -> "a command is a non-empty string or binary for /bin/sh -c, or a list [Program | Args] of them";
 sentence({bad_text, _}) -> "the text isn't a string or binary of one line";
@@ -126,6 +135,13 @@ seen(State) when is_atom(State) -> f("the machine is ~ts", [State]);
 seen(<<>>) -> "it didn't say what it has";
 seen(Line) -> printable(Line).
 
+port_name(Vm) when is_pid(Vm) -> f("the machine ~p", [Vm]);
+port_name(Label) when is_atom(Label); is_binary(Label) -> printable(atom_or_text(Label));
+port_name(Other) -> show(Other).
+
+atom_or_text(Label) when is_atom(Label) -> atom_to_binary(Label);
+atom_or_text(Label) -> Label.
+
 %% A file's name may be any bytes.
 printable(Name) ->
     case unicode:characters_to_list(Name) of
@@ -161,7 +177,17 @@ option(args) ->
       [lists:join(", ", evum_proto:reserved_args())]);
 option(cpu) -> "cpu must be any or the number of a CPU that this process may use";
 option(console) -> "console must be line, tagged or none";
-option(life) -> "life must be a process";
+option(life) -> "life must be a process; of a rule on a network, also switch";
+option(Key) when Key =:= loss; Key =:= duplicate; Key =:= reorder; Key =:= corrupt -> f("~ts must be a probability, from 0 to 1", [Key]);
+option(Key) when Key =:= delay; Key =:= jitter -> f("~ts must be a number of ms, at most an hour", [Key]);
+option(rate) -> "rate must be a positive number of bit/s";
+option(direction) -> "direction must be both, to or from, seen from the machine; a fault on all has none";
+option(seed) -> "seed must be an integer";
+option(pair) -> "a pair is two machines";
+option(groups) -> "groups must be a list of lists of machines, each machine in one of them";
+option(filter) -> "a filter is a fun of three arguments: the frame, its direction and a state";
+option(capture) -> "a capture's file must be a non-empty string or binary";
+option(snaplen) -> "snaplen must be a positive number of bytes, or infinity";
 option(Key) when Key =:= wait_boot; Key =:= timeout -> f("~ts must be a positive number of ms (or, at a start, wait_boot false)", [Key]);
 option(on_reboot) -> "on_reboot must be reboot or stop";
 option(verbose) -> "verbose must be true or false";

@@ -10,7 +10,7 @@
 %% the same seed, frames and times have the same fate.
 -module(evum_fault).
 
--export([check/1, new/2, frame/3]).
+-export([defaults/0, value/2, new/2, frame/3]).
 -export_type([spec/0, state/0, direction/0]).
 
 -define(NS_PER_US, 1000).
@@ -48,11 +48,12 @@
 }).
 -opaque state() :: #fault{}.
 
-%% @doc Checks a fault, key by key. A direction and a seed are chosen where none is given.
--spec check(term()) -> {ok, spec()} | {error, {bad_option, term()}}.
-check(Spec) ->
-    evum_opts:check(Spec, fun value/2, #{direction => both, seed => erlang:phash2(make_ref())}).
+%% @doc Both directions, and a seed of its own.
+-spec defaults() -> #{direction := both, seed := non_neg_integer()}.
+defaults() -> #{direction => both, seed => erlang:phash2(make_ref())}.
 
+%% @doc Checks one key of a fault.
+-spec value(Key :: term(), Value :: term()) -> {ok, atom(), term()} | error.
 value(Key, P) when Key =:= loss; Key =:= duplicate; Key =:= reorder; Key =:= corrupt ->
     accept(is_number(P) andalso P >= 0 andalso P =< 1, Key, P);
 value(Key, Ms) when Key =:= delay; Key =:= jitter ->

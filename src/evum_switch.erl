@@ -14,14 +14,17 @@
 -behaviour(gen_server).
 
 -export([start/0, start/1, start_link/1, stop/1, list/0, ports/1, fdb/1, info/1]).
+-export([fault/3, partition/2, partition/3, filter/4, filter/5, release/2, capture/3, capture/4, subscribe/2, subscribe/3, heal/2]).
 -export([plug/2, unplug/2, address/3, lan/1, join/2, foreign/1, find/1, default/0]).
 -export([start_checked/1, init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
--export_type([switch/0, spec/0, plugged/0, plug_error/0, foreign/0, fixed/0]).
+-export_type([rule/0, switch/0, spec/0, plugged/0, plug_error/0, foreign/0, fixed/0]).
 
 -include("evum_lan.hrl").
 
 -type switch() :: pid() | atom().
 -type error() :: {error, term()}.
+%% A rule that is in force.
+-type rule() :: evum_rules:ref().
 -type spec() :: #{
     vm := pid(), label := atom(), nic := byte(), port := port(),
     mac => undefined | evum_frame:mac(), ip => undefined | inet:ip4_address(), mtu => pos_integer()
@@ -211,6 +214,89 @@ with_lan(Sw, Fun) ->
 %% `machines' (how many are plugged), `addresses' (how many are known).
 -spec info(switch()) -> #{atom() => term()} | error().
 info(Sw) -> call(Sw, info).
+
+%% --- rules ----------------------------------------------------------------------------
+
+%% @doc A bad cable: of a machine; between two, where `from' is from the first to the
+%% second; or of `all', where a frame meets it once, on its way into the switch, whoever
+%% sends it, now or later. In a map or proplist:
+%%
+%% `loss', `duplicate', `corrupt' (one bit flips) and `reorder', probabilities from 0 to 1;
+%% `delay' and `jitter', ms: frames take the one more or less up to the other, in
+%% their order, but for those that `reorder' picks, which don't wait (without a delay
+%% they are 10 ms late instead); `rate', bit/s, with a queue of 200 ms or 128 KiB,
+%% whichever is more; `direction', `both' (default), `from' or `to' the machine; `seed', an
+%% integer: the same one has the same fate in store for the same frames.
+%%
+%% This, as every rule, ends with the process that asked for it (in the erl shell with
+%% the shell), with a machine that it names, or when it is healed. `life', a process or
+%% `switch', says otherwise. It holds for all NICs that a machine has here, also
+%% after a reboot, and when it is plugged anew. What ends by itself, and neither by
+%% {@link heal/2} nor with who asked, sends him `{evum, Sw, {rule_ended, Rule, Reason}}'.
+%% Rules of one port apply in the order in which they were asked for; what an ended
+%% one keeps goes on at once.
+%%
+%% A machine is given by its pid or label, another port by its label: `{error,
+%% {not_plugged, Vm}}'. What is counted is in {@link info/1}, under `rules'.
+-spec fault(switch(), evum_rule:vm() | {evum_rule:vm(), evum_rule:vm()} | all, map() | proplists:proplist()) -> {ok, rule()} | error().
+fault(Sw, On, Spec) -> rule(Sw, evum_rule:fault(On, Spec)).
+
+%% @doc Machines of different groups exchange nothing; the gateway, and machines in no
+%% group, reach all. It ends when all but one of the groups have.
+-spec partition(switch(), [[evum_rule:vm()]]) -> {ok, rule()} | error().
+partition(Sw, Groups) -> partition(Sw, Groups, []).
+
+%% @doc The same with the option `life'.
+-spec partition(switch(), [[evum_rule:vm()]], map() | proplists:proplist()) -> {ok, rule()} | error().
+partition(Sw, Groups, Opts) -> rule(Sw, evum_rule:partition(Groups, Opts)).
+
+%% @doc A fun decides about each frame from and to a machine, in a process of its own:
+%% `fun(Frame, from | to, State) -> {Verdict, State}'. Verdicts: `forward', `drop', `{hold,
+%% Tag}' until {@link release/2}, `{replace, Frame}', `{also, Frames}', which follow it
+%% the same way. What waits for it and what it holds is 4 MiB at most each, a direction;
+%% more is dropped. The rule ends with `{filter_crashed, {Class, Reason, Stack}}',
+%% `{bad_verdict, Answer}', or `{timeout, filter}' after a second; what it held then
+%% goes on.
+-spec filter(switch(), evum_rule:vm() | all, evum_filter:callback(), State :: term()) -> {ok, rule()} | error().
+filter(Sw, On, Fun, State) -> filter(Sw, On, Fun, State, []).
+
+%% @doc The same with the option `life'.
+-spec filter(switch(), evum_rule:vm() | all, evum_filter:callback(), State :: term(), map() | proplists:proplist()) -> {ok, rule()} | error().
+filter(Sw, On, Fun, State, Opts) -> rule(Sw, evum_rule:filter(On, Fun, State, Opts)).
+
+%% @doc The frames that a filter holds under a tag go on, in their order.
+-spec release(rule(), Tag :: term()) -> ok | error().
+release({Sw, _} = Rule, Tag) -> call(Sw, {rule, {release, Rule, Tag}}).
+
+%% @doc Writes frames into a file of this host, which is emptied, for Wireshark (pcapng):
+%% a machine's, from it and to it, as they are at its end of the cable; or `all', each
+%% once, as it was sent. An interface is called as the machine, its second NIC
+%% `Label:eth1'. The file can be read while it grows, and is complete after {@link heal/2}.
+-spec capture(switch(), evum_rule:vm() | all, file:name_all()) -> {ok, rule()} | {error, {local, file:posix(), File :: binary()} | term()}.
+capture(Sw, On, File) -> capture(Sw, On, File, []).
+
+%% @doc The same with options: `max_size' (bytes or `infinity'; 1 GiB), at which the rule
+%% ends; `snaplen' (bytes of a frame that are kept; `infinity'); `life'.
+-spec capture(switch(), evum_rule:vm() | all, file:name_all(), map() | proplists:proplist()) ->
+    {ok, rule()} | {error, {local, file:posix(), File :: binary()} | term()}.
+capture(Sw, On, File, Opts) -> rule(Sw, evum_rule:capture(On, File, Opts)).
+
+%% @doc The caller is sent `{evum, Sw, {frame, Vm, from | to, Frame}}' for each frame from
+%% or to a machine; of `all' each once, from who sent it. What isn't a machine goes by
+%% its label. While a thousand messages wait in his mailbox frames are only counted.
+-spec subscribe(switch(), evum_rule:vm() | all) -> {ok, rule()} | error().
+subscribe(Sw, On) -> subscribe(Sw, On, []).
+
+%% @doc The same with the option `life'.
+-spec subscribe(switch(), evum_rule:vm() | all, map() | proplists:proplist()) -> {ok, rule()} | error().
+subscribe(Sw, On, Opts) -> rule(Sw, evum_rule:subscribe(On, Opts)).
+
+%% @doc Ends a rule, or all. One that has ended already is no error.
+-spec heal(switch(), rule() | all) -> ok | error().
+heal(Sw, Rule) -> evum_rule:healed(call(Sw, {rule, {heal, Rule}})).
+
+rule(_Sw, {error, _} = Error) -> Error;
+rule(Sw, {ok, Request}) -> call(Sw, {rule, Request}).
 
 %% --- for machines and other ports ------------------------------------------------------
 

@@ -25,6 +25,10 @@ examples() ->
         {timeout, memory, agent}, noproc, noconnection, {nodedown, a@b}, {vm_down, {nodedown, a@b}}, {vm_down, killed},
         {boot_failed, agent, []}, {boot_failed, kernel, [<<"line">>]}, normal, shutdown, killed, crashed, port_died,
         {shutdown, halted}, {shutdown, rebooted}, {shutdown, rebooting_too_often}, {shutdown, {life, x}},
+        {not_plugged, a}, {not_plugged, <<"port">>}, {not_plugged, self()}, {no_rule, {self(), make_ref()}}, {timeout, filter},
+        {filter_crashed, {error, badarg, []}}, {bad_verdict, x}, {link_died, killed}, {max_size, 1},
+        {bad_option, loss}, {bad_option, delay}, {bad_option, rate}, {bad_option, direction}, {bad_option, seed}, {bad_option, pair},
+        {bad_option, groups}, {bad_option, filter}, {bad_option, capture}, {bad_option, snaplen},
         {shutdown, owner_down}, {panic, <<"text">>}, {signal, 9}, {signal, kill}, {exit_status, 1}
     ].
 

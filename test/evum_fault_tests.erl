@@ -6,7 +6,7 @@
 -define(FRAME, <<0:(14 * 8), 1:(86 * 8)>>).
 
 each_key_is_checked_test_() ->
-    [?_assertEqual({Given, {error, {bad_option, Key}}}, {Given, evum_fault:check(Given)}) || {Key, Given} <- [
+    [?_assertEqual({Given, {error, {bad_option, Key}}}, {Given, check(Given)}) || {Key, Given} <- [
         {loss, #{loss => 1.01}}, {loss, #{loss => -0.1}}, {loss, #{loss => "30%"}}, {duplicate, #{duplicate => 2}},
         {reorder, [{reorder, x}]}, {corrupt, #{corrupt => -1}}, {delay, #{delay => -1}}, {delay, #{delay => 3600001}},
         {jitter, #{jitter => infinity}}, {rate, #{rate => 0}}, {rate, #{rate => 1.5}}, {direction, #{direction => in}},
@@ -14,13 +14,13 @@ each_key_is_checked_test_() ->
     ]].
 
 what_is_right_is_taken_test_() ->
-    [?_assertMatch({ok, #{direction := both, seed := _}}, evum_fault:check(Given))
+    [?_assertMatch({ok, #{direction := both, seed := _}}, check(Given))
      || Given <- [#{}, [], #{loss => 0}, #{loss => 1.0}, #{delay => 0.5, jitter => 3}, [{rate, 1000000}], #{seed => -5}]].
 
 fate(Spec, Now) -> fate(Spec, Now, ?FRAME).
 
 fate(Spec, Now, Frame) ->
-    {ok, Checked} = evum_fault:check(Spec),
+    {ok, Checked} = check(Spec),
     element(1, evum_fault:frame(Now, Frame, evum_fault:new(Checked, here))).
 
 no_fault_is_none_test() -> ?assertEqual([{7, ?FRAME}], fate(#{}, 7)).
@@ -48,7 +48,7 @@ a_reordered_frame_is_late_without_delay_test() -> ?assertEqual([{10005, ?FRAME}]
 
 %% 100 bytes at 1 Mbit/s take 800 us each, one after the other.
 a_line_takes_its_time_test() ->
-    {ok, Spec} = evum_fault:check(#{rate => 1000000}),
+    {ok, Spec} = check(#{rate => 1000000}),
     {At, _} = lists:mapfoldl(fun(Now, St) -> {[{T, _}], St1} = evum_fault:frame(Now, ?FRAME, St), {T, St1} end,
                              evum_fault:new(Spec, here), [0, 0, 100, 10000]),
     ?assertEqual([800, 1600, 2400, 10800], At).
@@ -59,6 +59,8 @@ a_slow_line_takes_a_long_frame_test() ->
 
 %% Copies that find no place on the line aren't chance's.
 a_full_line_is_told_test() ->
-    {ok, Spec} = evum_fault:check(#{rate => 1000}),
+    {ok, Spec} = check(#{rate => 1000}),
     {[{_, _}], St} = evum_fault:frame(0, binary:copy(<<0>>, 140000), evum_fault:new(Spec, here)),
     ?assertMatch({full, _}, evum_fault:frame(0, ?FRAME, St)).
+
+check(Spec) -> evum_opts:check(Spec, fun evum_fault:value/2, evum_fault:defaults()).

@@ -100,7 +100,7 @@ run(Spec, Gaps) -> run(Spec, Gaps, here).
 
 %% [{Now, Frame, Fate}]; each frame bears its number
 run(Spec, Gaps, Place) ->
-    {ok, Checked} = evum_fault:check(Spec),
+    {ok, Checked} = check(Spec),
     {Run, _} = lists:mapfoldl(
         fun({Gap, Length}, {N, Now0, Fault0}) ->
             Now = Now0 + Gap,
@@ -112,3 +112,5 @@ run(Spec, Gaps, Place) ->
     Run.
 
 sent(Run) -> lists:append([Copies || {_, _, Copies} <- Run, is_list(Copies)]).
+
+check(Spec) -> evum_opts:check(Spec, fun evum_fault:value/2, evum_fault:defaults()).
