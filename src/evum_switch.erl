@@ -60,6 +60,7 @@
     mtu :: pos_integer(),
     %% the process behind the gateway's address, where that is ours
     router :: undefined | pid(),
+    rules :: evum_rules:rules(),
     %% of the next port
     next = 2 :: pos_integer(),
     monitors = #{} :: #{reference() => evum_lan:port_no()}
@@ -211,7 +212,7 @@ with_lan(Sw, Fun) ->
     end.
 
 %% @doc A network in a map: `name', `pid', `subnet', `gateway', `mtu', `domain', `uplink',
-%% `machines' (how many are plugged), `addresses' (how many are known).
+%% `machines' (how many are plugged), `addresses' (how many are known), `rules'.
 -spec info(switch()) -> #{atom() => term()} | error().
 info(Sw) -> call(Sw, info).
 
@@ -356,7 +357,7 @@ init(#{name := Name, subnet := Subnet} = Net) ->
     process_flag(trap_exit, true),
     _ = erlang:send_after(?SWEEP_MS, self(), sweep),
     Lan = evum_switch_ports:new(self(), Name),
-    S = start_router(#state{net = Net, subnet = Subnet, lan = Lan, mtu = evum_net_opts:mtu(Net)}),
+    S = start_router(#state{net = Net, subnet = Subnet, lan = Lan, mtu = evum_net_opts:mtu(Net), rules = evum_rules:new(Lan)}),
     _ = [Vm ! {evum_switch, up, Name, self()} || Vm <- evum_vm:all()],
     {ok, S}.
 
@@ -373,6 +374,9 @@ handle_call({join, Foreign}, _From, #state{lan = Lan, next = No} = S) ->
     {reply, {ok, #{no => No, lan => Lan, max_frame => Max}}, added(Port, S)};
 handle_call({unplug, No}, _From, S) -> {reply, ok, removed(No, S)};
 handle_call({address, No, Ip}, _From, #state{lan = Lan} = S) -> {reply, evum_switch_ports:address(No, Ip, Lan), S};
+handle_call({rule, Request}, _From, #state{rules = Rules} = S) ->
+    {Reply, Rules1} = evum_rules:request(Request, Rules),
+    {reply, Reply, S#state{rules = Rules1}};
 handle_call(foreign, _From, S) -> {reply, ok, lower_mtu(S)};
 handle_call(lan, _From, #state{lan = Lan} = S) -> {reply, Lan, S};
 handle_call(net, _From, #state{net = Net} = S) -> {reply, Net, S};
@@ -385,21 +389,27 @@ handle_cast(_Other, S) -> {noreply, S}.
 
 %% @private
 -spec handle_info(term(), #state{}) -> {noreply, #state{}}.
-handle_info({'DOWN', Ref, process, _, _}, #state{monitors = Monitors} = S) when is_map_key(Ref, Monitors) ->
-    {noreply, removed(maps:get(Ref, Monitors), S)};
-handle_info({'EXIT', Pid, _}, #state{router = Pid} = S) ->
+handle_info(Message, #state{rules = Rules} = S) ->
+    case evum_rules:info(Message, Rules) of
+        {ok, Rules1} -> {noreply, S#state{rules = Rules1}};
+        ignore -> {noreply, own_info(Message, S)}
+    end.
+
+own_info({'DOWN', Ref, process, _, _}, #state{monitors = Monitors} = S) when is_map_key(Ref, Monitors) ->
+    removed(maps:get(Ref, Monitors), S);
+own_info({'EXIT', Pid, _}, #state{router = Pid} = S) ->
     _ = erlang:send_after(?ROUTER_MS, self(), start_router),
-    {noreply, gateway_port(none, S#state{router = undefined})};
-handle_info(start_router, S) -> {noreply, start_router(S)};
-handle_info(sweep, #state{lan = Lan} = S) ->
+    gateway_port(none, S#state{router = undefined});
+own_info(start_router, S) -> start_router(S);
+own_info(sweep, #state{lan = Lan} = S) ->
     _ = erlang:send_after(?SWEEP_MS, self(), sweep),
     ok = evum_switch_ports:sweep(erlang:monotonic_time(second), Lan),
-    {noreply, S};
-handle_info(_Other, S) -> {noreply, S}.
+    S;
+own_info(_Other, S) -> S.
 
 %% @private
 -spec terminate(term(), #state{}) -> ok.
-terminate(_Reason, _S) -> ok.
+terminate(_Reason, #state{rules = Rules}) -> evum_rules:stop(Rules).
 
 %% --- the gateway ---------------------------------------------------------------------------
 
@@ -419,19 +429,23 @@ gateway_port(Out, #state{subnet = Subnet, lan = Lan, mtu = Mtu, router = Router}
     Owner = case Router of undefined -> self(); _ -> Router end,
     _ = evum_switch_ports:fixed(0, #{out => Out, flood => true, mtu => Mtu, owner => Owner, mac => Mac, ip => Ip}, Lan),
     true = evum_switch_ports:gateway_row(Mac, 0, Lan),
-    S.
+    S#state{rules = evum_rules:plugged(S#state.rules)}.
 
 %% --- ports ----------------------------------------------------------------------------------
 
-added(#port{no = No, owner = Owner}, #state{monitors = Monitors} = S) ->
-    S#state{next = No + 1, monitors = Monitors#{monitor(process, Owner) => No}}.
+added(#port{no = No, owner = Owner}, #state{monitors = Monitors, rules = Rules} = S) ->
+    S#state{next = No + 1, monitors = Monitors#{monitor(process, Owner) => No}, rules = evum_rules:plugged(Rules)}.
 
-removed(No, #state{lan = Lan, monitors = Monitors} = S) when No > 1 ->
-    Refs = [Ref || {Ref, N} <- maps:to_list(Monitors), N =:= No],
-    _ = [demonitor(Ref, [flush]) || Ref <- Refs],
-    ok = evum_switch_ports:remove(No, Lan),
-    S#state{monitors = maps:without(Refs, Monitors)};
-removed(_No, S) -> S.
+%% One that others put there, or that has gone already, isn't among those that are watched.
+removed(No, #state{lan = Lan, monitors = Monitors, rules = Rules} = S) ->
+    case [Ref || {Ref, N} <- maps:to_list(Monitors), N =:= No] of
+        [Ref] ->
+            true = demonitor(Ref, [flush]),
+            Rules1 = evum_rules:unplugged(No, Rules),
+            ok = evum_switch_ports:remove(No, Lan),
+            S#state{monitors = maps:remove(Ref, Monitors), rules = Rules1};
+        [] -> S
+    end.
 
 -spec plugged(#port{}, #state{}) -> plugged().
 plugged(#port{no = No, mac = Mac, ip = Ip}, #state{net = Net, subnet = Subnet, lan = Lan, mtu = Mtu}) ->
@@ -456,10 +470,10 @@ lower_mtu(#state{net = Net, lan = Lan, mtu = Mtu, router = Router} = S) when Mtu
     end;
 lower_mtu(S) -> S.
 
-describe_all(#state{net = #{name := Name, uplink := Uplink, domain := Domain}, subnet = Subnet, lan = Lan, mtu = Mtu}) ->
+describe_all(#state{net = #{name := Name, uplink := Uplink, domain := Domain}, subnet = Subnet, lan = Lan, mtu = Mtu, rules = Rules}) ->
     #{
         name => Name, pid => self(), subnet => evum_subnet:text(Subnet), gateway => evum_subnet:gateway(Subnet),
-        mtu => Mtu, domain => Domain, uplink => Uplink,
+        mtu => Mtu, domain => Domain, uplink => Uplink, rules => evum_rules:list(Rules),
         machines => length(lists:usort([P#port.owner || #port{kind = machine} = P <- evum_switch_ports:ports(Lan)])),
         addresses => length(evum_switch_ports:fdb(Lan))
     }.
