@@ -13,6 +13,7 @@ start_link() -> supervisor:start_link({local, ?MODULE}, ?MODULE, []).
 init([]) ->
     Children = [
         #{id => evum_net_sup, start => {evum_net_sup, start_link, []}, type => supervisor, shutdown => infinity},
-        #{id => evum_vm_sup, start => {evum_vm_sup, start_link, []}, type => supervisor, shutdown => infinity}
+        #{id => evum_vm_sup, start => {evum_vm_sup, start_link, []}, type => supervisor, shutdown => infinity},
+        #{id => evum_ctl_sup, start => {evum_ctl_sup, start_link, []}, type => supervisor, shutdown => infinity}
     ],
     {ok, {#{strategy => one_for_one, intensity => 5, period => 60}, Children}}.
