@@ -11,6 +11,7 @@
 -export([exec/2, exec/3, spawn/2, spawn/3, spawn_link/2, spawn_link/3, spawn_monitor/2, spawn_monitor/3]).
 -export([write/2, write/3, winsize/2, signal/2]).
 -export([put/3, put/4, get/2, get/3, get/4]).
+-export([ifconfig/2, ping/2, sniff/1, plug/3, unplug/2]).
 -export([pause/1, resume/1, reboot/1, memory/2, info/1, i/0, system/2, format_error/1]).
 -export_type([vm/0]).
 -compile({no_auto_import, [spawn/2, spawn/3, spawn/4, spawn_link/2, spawn_link/3, spawn_monitor/2, spawn_monitor/3]}).
@@ -405,6 +406,70 @@ get(Vm, Path, {file, File}, Opts) ->
         {{ok, To}, {ok, From}, {ok, Checked}} -> with(Vm, fun(Pid) -> evum_files:get(Pid, From, To, Checked) end)
     end;
 get(_Vm, _Path, _To, _Opts) -> {error, {bad_option, file}}.
+
+%% --- the network -------------------------------------------------------------------
+
+%% @doc Gives the machine's `eth0' an address, a netmask and a default gateway, in place
+%% of what it had, at once; its network is told. Addresses are strings ("10.0.0.2"),
+%% binaries or tuples. Nameserver, MTU and names of others stay. A reboot restores what
+%% the network gave it.
+%%
+%% `{error, {bad_option, ip | netmask | gateway}}': they are no addresses, or not of one
+%% network; `{address_in_use, Ip}': another machine's; a POSIX code: the guest's refusal.
+-spec ifconfig(vm(), {Ip :: evum_net:address(), Netmask :: evum_net:address(), Gateway :: evum_net:address()}) -> ok | error().
+ifconfig(Vm, Addresses) -> with(Vm, fun(Pid) -> evum_net:ifconfig(Pid, Addresses) end).
+
+%% @doc Types `ping -c 1 Target' on the console and returns the echo, as {@link send/2}
+%% does; what ping says comes as the console's output. `Target' is an address, a name, or
+%% a machine's label; `{error, {bad_option, target}}' for all that is neither.
+-spec ping(vm(), inet:ip_address() | atom() | string() | binary()) -> binary() | timeout | error().
+ping(Vm, Target) ->
+    case evum_net:target(Target) of
+        {ok, Text} -> send(Vm, <<"ping -c 1 ", Text/binary>>);
+        error -> {error, {bad_option, target}}
+    end.
+
+%% @doc Has the caller be sent the machine's frames on all networks that it is plugged
+%% into now: `{evum, Sw, {frame, Vm, Dir, Frame}}', `Dir' is `from' or `to' the machine.
+%% It ends with the caller, or by `evum_switch:heal(Sw, Ref)'. `{error, not_plugged}'
+%% where it is on none; a list of references, in the order of the networks' names, where
+%% it is on several. See {@link evum_switch:subscribe/2}.
+-spec sniff(vm()) -> {ok, Ref :: term() | [Ref :: term()]} | error().
+sniff(Vm) ->
+    with(Vm, fun(Pid) ->
+        case evum_net:networks(Pid) of
+            {ok, Nets} -> subscribed(Nets, Pid, []);
+            {error, _} = Error -> Error
+        end
+    end).
+
+subscribed([], _Pid, []) -> {error, not_plugged};
+subscribed([], _Pid, [{_Net, Ref}]) -> {ok, Ref};
+subscribed([], _Pid, Done) -> {ok, [Ref || {_Net, Ref} <- lists:reverse(Done)]};
+subscribed([Net | Rest], Pid, Done) ->
+    case evum_switch:subscribe(Net, Pid) of
+        {ok, Ref} -> subscribed(Rest, Pid, [{Net, Ref} | Done]);
+        {error, _} = Error ->
+            _ = [evum_switch:heal(N, Ref) || {N, Ref} <- Done],
+            Error
+    end.
+
+%% @doc Plugs `ethNic' of a machine into a network, given by its pid, its name, or its
+%% name in evm.cfg; it has one there at once. From a network where it was it is taken
+%% away first. How many NICs a machine has its option `net' says.
+%%
+%% The MTU is the network's, unless the machine was started with another one: a guest can
+%% only lower it, and only to 1500 or less. `{error, {no_nic, Nic}}', `{unknown_net, Net}',
+%% `{no_address, Subnet}': the network is full; a POSIX code: the guest's refusal, after
+%% which the NIC is unplugged.
+-spec plug(vm(), Nic :: 0..7, Net :: pid() | atom()) ->
+    {ok, #{ip := inet:ip4_address(), mtu := pos_integer(), name := atom()}} | error().
+plug(Vm, Nic, Net) -> with(Vm, fun(Pid) -> evum_net:plug(Pid, Nic, Net) end).
+
+%% @doc Takes `ethNic' of a machine off its network; in the guest it is down and has no
+%% address. One that isn't plugged stays so.
+-spec unplug(vm(), Nic :: 0..7) -> ok | error().
+unplug(Vm, Nic) -> with(Vm, fun(Pid) -> evum_net:unplug(Pid, Nic) end).
 
 %% --- the rest ------------------------------------------------------------------------
 

@@ -47,6 +47,7 @@ sentence({mac_in_use, Mac}) -> f("the MAC ~ts is in use on that network", [Mac])
 sentence(no_port) -> "it isn't plugged into that network any more";
 sentence({no_nic, Nic}) -> f("the machine has no NIC ~tp: how many it has its option net says when it starts", [Nic]);
 %% rules on a network
+sentence(not_plugged) -> "the machine is on no network: evum:plug/3, or the option net when it starts";
 sentence({not_plugged, Vm}) -> f("~ts is on no port of this network: evum_switch:ports/1 lists them", [port_name(Vm)]);
 sentence({no_rule, _}) -> "there is no such rule on this network: it has ended, or never held frames";
 sentence({filter_crashed, {Class, Why, _Stack}}) -> f("the filter's fun crashed: ~tp ~ts", [Class, show(Why)]);
@@ -163,7 +164,10 @@ option(net) ->
     "each such or {Network, #{ip, mac}}";
 option(name) -> "name must be an atom";
 option(subnet) -> "subnet must be the address of a network and its length, from 8 to 30 bits: \"10.77.0.0/24\"";
-option(gateway) -> "gateway must be an address of the subnet, which must be given too";
+option(gateway) -> "gateway must be an address of the network's subnet (of a switch, which must be given too)";
+option(ip) -> "ip must be a host's IPv4 address, a string such as \"10.77.0.2\" or a tuple";
+option(netmask) -> "netmask must be one, from 128.0.0.0 to 255.255.255.252";
+option(target) -> "what is pinged must be an address or a host's name";
 option(nameserver) -> "nameserver must be an IPv4 address";
 option(mtu) -> "mtu must be a number from 576 to 65150";
 option(uplink) -> "uplink must be none, slirp, {slirp, Map}, {packet, Interface} or {tap, Interface}";

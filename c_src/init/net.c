@@ -487,20 +487,51 @@ static void remember(struct net *net, int number, const struct nic *nic)
 	write_names(net);
 }
 
-/* nic NULL: down. */
-static int change(int number, const struct nic *nic, uint32_t mtu)
+/* What a command wants of one interface. */
+struct wish {
+	int number;
+	uint32_t mtu; /* 0: as it is */
+	bool down;
+	bool keeps[NIC_FIELDS]; /* what it has of that */
+	struct nic nic;
+};
+
+static void keep(const struct net *net, struct wish *wish)
 {
-	static const struct nic none;
+	const struct nic *had = &net->nics[wish->number];
+
+	if (wish->keeps[NIC_NAMESERVER])
+		wish->nic.nameserver = had->nameserver;
+	if (wish->keeps[NIC_DOMAIN])
+		memcpy(wish->nic.domain, had->domain, sizeof(had->domain));
+	if (wish->keeps[NIC_IPV6])
+		wish->nic.ipv6 = had->ipv6;
+}
+
+/* Under the lock.  target->failed says what an error is about. */
+static int fulfil(struct wish *wish, struct target *target)
+{
+	int result = target_open(target, wish->number);
+
+	if (result == 0 && wish->down)
+		return withdraw(target);
+	if (result < 0)
+		return result;
+	if (net_shared != NULL)
+		keep(net_shared, wish);
+	return apply(target, &wish->nic, wish->mtu);
+}
+
+static int change(struct wish *wish)
+{
 	struct target target;
 	int result;
 
 	lock(net_shared);
-	result = target_open(&target, number);
-	if (result == 0)
-		result = nic != NULL ? apply(&target, nic, mtu) : withdraw(&target);
+	result = fulfil(wish, &target);
 	target_close(&target);
 	if (result == 0)
-		remember(net_shared, number, nic != NULL ? nic : &none);
+		remember(net_shared, wish->number, &wish->nic);
 	unlock(net_shared);
 	if (result < 0)
 		fputs(target.failed, stderr);
@@ -519,23 +550,37 @@ static const char *field(const char *text)
 	return strcmp(text, "-") == 0 ? "" : text;
 }
 
+/* The same of what may be kept, for which "=" stands; instead is read in its place. */
+static const char *kept(struct wish *wish, enum nic_field which, const char *text,
+			const char *instead)
+{
+	wish->keeps[which] = strcmp(text, "=") == 0;
+	return wish->keeps[which] ? instead : field(text);
+}
+
 static int set_main(int number, char **args)
 {
+	struct wish wish = {.number = number};
 	const char *fields[NIC_FIELDS] = {
 		[NIC_ADDRESS] = field(args[0]),
 		[NIC_GATEWAY] = field(args[1]),
-		[NIC_NAMESERVER] = field(args[2]),
-		[NIC_DOMAIN] = field(args[3]),
-		[NIC_IPV6] = args[5],
+		[NIC_NAMESERVER] = kept(&wish, NIC_NAMESERVER, args[2], ""),
+		[NIC_DOMAIN] = kept(&wish, NIC_DOMAIN, args[3], ""),
+		[NIC_IPV6] = kept(&wish, NIC_IPV6, args[5], "0"),
 	};
-	struct nic nic;
-	uint32_t mtu;
 
-	if (take_mtu(field(args[4]), &mtu) < 0)
+	if (take_mtu(field(args[4]), &wish.mtu) < 0)
 		return bad("mtu");
-	if (nic_parse(fields, &nic) < 0)
+	if (nic_parse(fields, &wish.nic) < 0)
 		return bad("address");
-	return change(number, &nic, mtu);
+	return change(&wish);
+}
+
+static int down_main(int number)
+{
+	struct wish wish = {.number = number, .down = true};
+
+	return change(&wish);
 }
 
 static int count(char **args)
@@ -556,6 +601,6 @@ int net_main(char **args)
 	if (strcmp(args[0], "set") == 0 && arguments == 8)
 		return set_main(number, args + 2);
 	if (strcmp(args[0], "down") == 0 && arguments == 2)
-		return change(number, NULL, 0);
+		return down_main(number);
 	return bad(args[0]);
 }

@@ -24,8 +24,8 @@ extern struct net *net_shared;
 
 /*
  * The command net, on the network namespace and the root that this process is in.
- * args: "set" N ADDRESS GATEWAY NAMESERVER DOMAIN MTU IPV6, or "down" N, then NULL; of
- * NIC_FIELDS and the MTU, "-" is none.  Returns 0, or an errno after a word on
+ * args: "set" N ADDRESS GATEWAY NAMESERVER DOMAIN MTU IPV6, or "down" N, then NULL.  "-"
+ * is none, and "=", of nameserver, domain and IPv6, what was asked before.  Returns 0, or an errno after a word on
  * standard error that says what it is about.
  *
  * set replaces the addresses and default routes that interface N had, and brings it
