@@ -6,7 +6,7 @@
 %% bytes are sent within windows, calls by who waits for their answers.
 -module(evum_chan).
 
--export([open/0, port/1, os_pid/1, close/1, call/4, reply/2, send/2, flush/1, tags/1]).
+-export([open/1, port/1, os_pid/1, close/1, call/4, reply/2, send/2, flush/1, tags/1]).
 -export([type/3, typed/2, untype/2]).
 -export_type([chan/0]).
 
@@ -25,9 +25,9 @@
 -opaque chan() :: #chan{}.
 
 %% @doc Starts a port program.
--spec open() -> {ok, chan()} | {error, term()}.
-open() ->
-    case evum_port:open() of
+-spec open(evum_port:program()) -> {ok, chan()} | {error, term()}.
+open(Program) ->
+    case evum_port:open(Program) of
         {ok, Port, OsPid} ->
             {ok, #chan{port = Port, os_pid = OsPid, room = evum_proto:console_in_window()}};
         {error, _} = Error ->

@@ -49,7 +49,7 @@ launch(Opts, Dist) ->
     maybe_all([
         fun(_) -> cpu_check(maps:get(cpu, Opts)) end,
         fun(_) -> kernel_check(Kernel) end,
-        fun(_) -> evum_port:program() end,
+        fun(_) -> evum_port:program(evum_port) end,
         fun(_) -> initramfs() end,
         fun(Initramfs) -> root(Dist, #{kernel => bytes(Kernel), initramfs => bytes(Initramfs)}) end,
         fun(Config) -> with_nets(maps:get(net, Opts), machine(Opts, Dist, Config)) end

@@ -94,7 +94,7 @@ memory() ->
 
 %% The jail's stages are tried by the port program itself.
 probe() ->
-    case evum_chan:open() of
+    case evum_chan:open(evum_port) of
         {ok, Chan} ->
             Checks = probe(evum_chan:call(probe, [], probe, Chan)),
             ok = evum_chan:close(Chan),

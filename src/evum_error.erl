@@ -56,6 +56,25 @@ sentence({bad_verdict, Verdict}) ->
 sentence({link_died, Why}) -> ["the process that applied it ended: ", sentence(Why)];
 sentence({max_size, N}) -> f("the capture's file has reached its max_size, ~b bytes", [N]);
 sentence({timeout, filter}) -> "the filter's fun took longer than a second over one frame";
+%% the way out and the ways in
+sentence({no_interface, Name}) -> f("this host has no network interface ~ts; ip link lists them", [Name]);
+sentence({interface_down, Name}) -> f("the network interface ~ts is down: ip link set ~ts up", [Name, Name]);
+sentence({interface_busy, Name}) -> f("another program has the tap interface ~ts open", [Name]);
+sentence({no_tap, Name}) -> f("~ts is a network interface, but no tap: ip tuntap add ~ts mode tap, with another name", [Name, Name]);
+sentence({no_device, File}) -> f("this host has no ~ts: modprobe tun", [File]);
+sentence({no_permission, packet, Name}) ->
+    f("frames of ~ts are for those with CAP_NET_RAW: run as root, or setcap cap_net_raw+ep ~ts/evum_uplink", [Name, evm_cfg:priv_dir()]);
+sentence({no_permission, tap, Name}) ->
+    f("the tap interface ~ts isn't yours to open: as root, ip tuntap add ~ts mode tap user ~ts && ip link set ~ts up",
+      [Name, Name, os:getenv("USER", "NAME"), Name]);
+sentence({uplink_died, {signal, Signal}}) -> f("its program was killed by signal ~b", [Signal]);
+sentence({uplink_died, timeout}) -> "its program didn't answer in time";
+sentence({uplink_died, Status}) when is_integer(Status) -> f("its program ended with status ~b", [Status]);
+sentence({no_forward, How}) when How =:= packet; How =:= tap ->
+    f("a network with {~ts, Interface} needs no way in: its machines have addresses outside", [How]);
+sentence({no_forward, Which}) -> f("there is no way in by ~tp", [Which]);
+sentence(eaddrinuse) -> "the host's port is in use: choose another, or 0 for any that is free";
+sentence(eaddrnotavail) -> "the address isn't one of this host's";
 %% commands
 sentence({bad_command, _}) -> "a command is a non-empty string or binary for /bin/sh -c, or a list [Program | Args] of them";
 sentence({bad_text, _}) -> "the text isn't a string or binary of one line";

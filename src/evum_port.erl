@@ -1,35 +1,38 @@
 %% SPDX-License-Identifier: Apache-2.0
-%% Opens, commands and ends the port program
+%% Opens, commands and ends the port programs: a machine's and an uplink's
 %%
 %% command/2 never suspends the caller: one port that doesn't read must not
 %% freeze its machine's process, and with it every other machine's network.
 -module(evum_port).
 
--export([program/0, open/0, command/2, close/2]).
+-export([program/1, open/1, command/2, close/2]).
+-export_type([program/0]).
+
+-type program() :: evum_port | evum_uplink.
 
 %% Enough for a window of each direction and then some.
 -define(BUSY, {524288, 1048576}).
 -define(GONE_MS, 1000).
 
-%% @doc Where the port program is.
--spec program() -> {ok, file:filename()} | {error, {not_built, file:filename()}}.
-program() ->
-    File = filename:join(evm_cfg:priv_dir(), "evum_port"),
+%% @doc Where a port program is.
+-spec program(program()) -> {ok, file:filename()} | {error, {not_built, file:filename()}}.
+program(Name) ->
+    File = filename:join(evm_cfg:priv_dir(), atom_to_list(Name)),
     case filelib:is_regular(File) of
         true -> {ok, File};
         false -> {error, {not_built, File}}
     end.
 
-%% @doc Starts the port program; the caller owns the port and is sent
+%% @doc Starts a port program; the caller owns the port and is sent
 %% `{Port, {data, Frame}}' and, once it has ended, `{Port, {exit_status, N}}'.
--spec open() -> {ok, port(), OsPid :: pos_integer()} | {error, term()}.
-open() ->
-    case program() of
-        {ok, File} -> open(File);
+-spec open(program()) -> {ok, port(), OsPid :: pos_integer()} | {error, term()}.
+open(Name) ->
+    case program(Name) of
+        {ok, File} -> open_file(File);
         {error, _} = Error -> Error
     end.
 
-open(File) ->
+open_file(File) ->
     try
         Port = open_port({spawn_executable, File}, [
             {packet, 4}, nouse_stdio, binary, exit_status, {args, []}, {busy_limits_port, ?BUSY}
@@ -80,7 +83,6 @@ gone(OsPid, _Left) ->
 %% The name tells our child from a stranger that got its number later.
 running(OsPid) ->
     case file:read_file(["/proc/", integer_to_list(OsPid), "/stat"]) of
-        {ok, Stat} -> binary:match(Stat, [<<"(evum_port) Z">>, <<"(evum_port) X">>]) =:= nomatch
-            andalso binary:match(Stat, <<"(evum_port) ">>) =/= nomatch;
+        {ok, Stat} -> re:run(Stat, <<"\\((evum_port|evum_uplink)\\) [^ZX]">>, [{capture, none}]) =:= match;
         {error, _} -> false
     end.

@@ -358,7 +358,7 @@ event(Name, _Props, _State, D) -> bad_port({event, Name}, D).
 %% --- booting ---------------------------------------------------------------------
 
 open(D) ->
-    case evum_chan:open() of
+    case evum_chan:open(evum_port) of
         {ok, Chan} -> {keep_state, D#data{chan = Chan, started = false, stage = spawn}};
         {error, Reason} -> evum_vm_end:finish({boot_failed, spawn, [describe(Reason)]}, D)
     end.

@@ -58,7 +58,7 @@ int link_watch(struct uplink *uplink, int *timeout)
 {
 	short events = gather_has_room(&uplink->gathers[UPLINK_NET]) ? POLLIN : 0;
 
-	(void)timeout;
+	*timeout = -1;
 	return polls_add(&uplink->polls, uplink->link->fd, events) < 0 ? -ENOMEM : 0;
 }
 

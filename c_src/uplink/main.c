@@ -65,7 +65,8 @@ static int frames_handler(struct uplink *uplink, const struct wire_frame *frame)
 		if (one.len < BATCH_FLOW)
 			uplink->counters.tx_blocked++;
 		else
-			uplink->way->send(uplink, one.bytes, one.len);
+			uplink->way->send(uplink, frame->bytes + (one.bytes - frame->bytes),
+					  one.len);
 	return uplink->failed;
 }
 
@@ -175,8 +176,8 @@ static int uplink_init(struct uplink *uplink)
 
 	if (!err)
 		err = confine_prepare();
-	for (uint8_t i = 0; i < UPLINK_NICS; i++)
-		gather_init(&uplink->gathers[i], i);
+	for (unsigned int i = 0; i < UPLINK_NICS; i++)
+		gather_init(&uplink->gathers[i], (uint8_t)i);
 	return err ? err : send_hello(uplink);
 }
 

@@ -289,7 +289,7 @@ static void to_gateway(struct uplink *uplink, const uint8_t *frame, size_t len)
 	uplink_deliver(uplink, UPLINK_GATEWAY, frame, frame + ETHER_HEAD, len - ETHER_HEAD);
 }
 
-static void nat_send(struct uplink *uplink, const uint8_t *frame, size_t len)
+static void nat_send(struct uplink *uplink, uint8_t *frame, size_t len)
 {
 	struct nat *nat = uplink->nat;
 	struct instance *instance = nat_instance(nat, frame + MAC_SIZE);
@@ -318,8 +318,7 @@ static void nat_send(struct uplink *uplink, const uint8_t *frame, size_t len)
 /* --- waiting ---------------------------------------------------------------- */
 
 static const struct {
-	int slirp;
-	short system;
+	int slirp, system;
 } poll_bits[] = {
 	{SLIRP_POLL_IN, POLLIN},   {SLIRP_POLL_OUT, POLLOUT}, {SLIRP_POLL_PRI, POLLPRI},
 	{SLIRP_POLL_ERR, POLLERR}, {SLIRP_POLL_HUP, POLLHUP},
@@ -335,7 +334,7 @@ static int add_poll(int fd, int events, void *opaque)
 {
 	const struct watch *watch = opaque;
 	struct uplink *uplink = watch->instance->nat->uplink;
-	short wanted = 0;
+	int wanted = 0;
 	int index;
 
 	if (!watch->readable)
@@ -348,7 +347,7 @@ static int add_poll(int fd, int events, void *opaque)
 	/* The system reports errors and hang-ups of what it is asked for: not asked, no loop. */
 	if (!(wanted & (POLLIN | POLLOUT)))
 		return -1;
-	index = polls_add(&uplink->polls, fd, wanted);
+	index = polls_add(&uplink->polls, fd, (short)wanted);
 	if (index < 0)
 		uplink->failed = index;
 	return index < 0 ? -1 : index;

@@ -12,7 +12,7 @@
 #include <linux/filter.h>
 #include <linux/if_packet.h>
 #include <linux/virtio_net.h>
-#include <net/ethernet.h>
+#include <linux/if_ether.h>
 #include <net/if.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -27,6 +27,7 @@
 #define PACKET_TURN 64
 #define PACKET_BUFFER (4 << 20)
 #define VLAN_TAG 4u
+#define ADDRESSES_SIZE 12u
 
 /* A joined frame may hold 64 KB and its headers. */
 struct received {
@@ -52,14 +53,13 @@ static int set_option(int fd, int option, const void *value, socklen_t size)
 /* Everything is set before the socket is bound, so that it gets nothing else. */
 static int prepare(int fd)
 {
-	const struct sock_fprog program = {
-		.len = ARRAY_SIZE(of_others),
-		.filter = (struct sock_filter *)(uintptr_t)of_others,
-	};
+	struct sock_filter filter[ARRAY_SIZE(of_others)];
+	const struct sock_fprog program = {.len = ARRAY_SIZE(of_others), .filter = filter};
 	const int on = 1;
 	const int size = PACKET_BUFFER;
 	int err = set_option(fd, PACKET_VNET_HDR, &on, sizeof(on));
 
+	memcpy(filter, of_others, sizeof(filter));
 	if (!err)
 		err = set_option(fd, PACKET_AUXDATA, &on, sizeof(on));
 	if (!err && setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) < 0)
@@ -98,10 +98,8 @@ static int attach(int fd, const struct link *link)
 
 static int open_on(struct uplink *uplink, int fd, const char *interface)
 {
-	int err = check_up(fd, interface);
+	int err = prepare(fd);
 
-	if (!err)
-		err = prepare(fd);
 	if (!err)
 		err = link_make(uplink, fd, fd, interface);
 	if (err)
@@ -116,9 +114,14 @@ static int open_on(struct uplink *uplink, int fd, const char *interface)
 
 int packet_open(struct uplink *uplink, const char *interface)
 {
-	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	int err;
+	cleanup_fd int named = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	/* What the interface lacks is told to those as well who may not open it. */
+	int err = check_up(named, interface);
+	int fd;
 
+	if (err)
+		return err;
+	fd = socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
 	err = open_on(uplink, fd, interface);
@@ -127,12 +130,12 @@ int packet_open(struct uplink *uplink, const char *interface)
 	return err;
 }
 
-static void packet_send(struct uplink *uplink, const uint8_t *frame, size_t len)
+static void packet_send(struct uplink *uplink, uint8_t *frame, size_t len)
 {
-	static const struct virtio_net_hdr whole;
+	struct virtio_net_hdr whole = {0};
 	struct iovec parts[] = {
-		{.iov_base = (void *)(uintptr_t)&whole, .iov_len = sizeof(whole)},
-		{.iov_base = (void *)(uintptr_t)frame, .iov_len = len},
+		{.iov_base = &whole, .iov_len = sizeof(whole)},
+		{.iov_base = frame, .iov_len = len},
 	};
 	const struct msghdr message = {.msg_iov = parts, .msg_iovlen = ARRAY_SIZE(parts)};
 
@@ -161,8 +164,8 @@ static uint8_t *put_tag(struct received *received, const struct tpacket_auxdata 
 	uint16_t type = tag->tp_status & TP_STATUS_VLAN_TPID_VALID ? tag->tp_vlan_tpid : 0x8100;
 	uint16_t tagged[2] = {htons(type), htons(tag->tp_vlan_tci)};
 
-	memmove(frame, received->frame, 2 * ETHER_ADDR_LEN);
-	memcpy(frame + 2 * ETHER_ADDR_LEN, tagged, sizeof(tagged));
+	memmove(frame, received->frame, ADDRESSES_SIZE);
+	memcpy(frame + ADDRESSES_SIZE, tagged, sizeof(tagged));
 	received->head.csum_start = (uint16_t)(received->head.csum_start + VLAN_TAG);
 	return frame;
 }

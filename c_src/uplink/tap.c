@@ -59,9 +59,12 @@ int tap_open(struct uplink *uplink, const char *interface)
 	return err;
 }
 
-static void tap_send(struct uplink *uplink, const uint8_t *frame, size_t len)
+static void tap_send(struct uplink *uplink, uint8_t *frame, size_t len)
 {
-	link_sent(uplink, len, write(uplink->link->fd, frame, len));
+	/* The kernel would take it: no cable is behind it. */
+	bool fits = len <= uplink->link->mtu + EVUM_NIC_OVERHEAD;
+
+	link_sent(uplink, len, fits ? write(uplink->link->fd, frame, len) : -1);
 }
 
 static int tap_ready(struct uplink *uplink)

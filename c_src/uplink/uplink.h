@@ -23,8 +23,8 @@ struct link;
 /* A way out.  Errors are those with which this program can't go on. */
 struct way {
 	const char *name;
-	/* A frame from the network, of 14 bytes or more. */
-	void (*send)(struct uplink *uplink, const uint8_t *frame, size_t len);
+	/* A frame from the network, of BATCH_FLOW bytes or more, in the wire's own buffer. */
+	void (*send)(struct uplink *uplink, uint8_t *frame, size_t len);
 	/* Before waiting: what for, and how long at most (ms; -1: for ever). */
 	int (*watch)(struct uplink *uplink, int *timeout);
 	/* After waiting.  0 or an error. */

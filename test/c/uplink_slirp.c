@@ -33,7 +33,7 @@ static void host_set_address(const char *name, uint32_t ip, uint32_t mask)
 	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(ip)};
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
-	strcpy(request.ifr_name, name);
+	snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", name);
 	memcpy(&request.ifr_addr, &address, sizeof(address));
 	CHECK(ioctl(fd, SIOCSIFADDR, &request) == 0);
 	address.sin_addr.s_addr = htonl(mask);
@@ -113,13 +113,15 @@ static void stop(void)
 
 static uint16_t forward(const char *proto, const char *host, uint16_t guest_port)
 {
-	int port = 0;
+	long port;
 	char *text;
 
 	peer_call(&peer, "{call,3,forward_add,[%s,%s,0," MAC1 "," MAC1_IP ",%d]}", proto, host,
 		  guest_port);
 	text = peer_recv_text(&peer);
-	CHECK(sscanf(text, "{reply,3,{ok,%d}}", &port) == 1 && port > 0);
+	CHECK(strncmp(text, "{reply,3,{ok,", 13) == 0);
+	port = strtol(text + 13, NULL, 10);
+	CHECK(port > 0);
 	free(text);
 	return (uint16_t)port;
 }
@@ -222,7 +224,7 @@ static void a_way_in_has_room_and_its_port(void)
 
 int main(void)
 {
-	char program[4096];
+	static char program[4096];
 
 	snprintf(program, sizeof(program), "%s/evum_uplink", getenv("EVUM_BINARY_DIR"));
 	peer_program = program;
