@@ -60,7 +60,8 @@ left() ->
         ++ [{port, P} || P <- erlang:ports(), {name, Name} <- [erlang:port_info(P, name)], string:find(Name, "evum_port") =/= nomatch]
         ++ [{process, Pid, Name} || {Pid, Name} <- marked()]
         ++ sockets()
-        ++ [{directory, D} || D <- filelib:wildcard("/tmp/evum-??????") ++ filelib:wildcard("/dev/shm/evum-*")].
+        ++ [{directory, D} || D <- filelib:wildcard("/tmp/evum-??????") ++ filelib:wildcard("/dev/shm/evum-*")
+               ++ filelib:wildcard("/tmp/evum-ctl-" ++ os:getpid() ++ "-*")].
 
 sockets() ->
     {ok, Table} = file:read_file("/proc/net/unix"),
