@@ -188,6 +188,20 @@ static int set_route(const struct target *target, const struct rtnl_default *rou
 	return rtnl_ask(target->fd, &message);
 }
 
+/* A nameserver of this network is reached also by an address of another subnet. */
+static int set_near(const struct target *target, const struct nic *nic)
+{
+	struct rtnl_message message;
+	const bool there = nic->near && !nic_is_near(nic, nic->nameserver);
+	int result;
+
+	if (nic->nameserver.s_addr == INADDR_ANY || (!there && !nic->near))
+		return 0;
+	rtnl_message_host(&message, target->index, nic->nameserver, there);
+	result = rtnl_ask(target->fd, &message);
+	return result == -ESRCH ? 0 : result;
+}
+
 /* Puts the route, and then the address it needs, in the place of all others. */
 static int replace_routes(struct target *target, const struct rtnl_address *address,
 			  const struct rtnl_default *route)
@@ -253,7 +267,8 @@ static int apply(struct target *target, const struct nic *nic, uint32_t mtu)
 	if (result < 0)
 		return result;
 	await_running(target);
-	return replace_addresses(target, nic);
+	result = replace_addresses(target, nic);
+	return result < 0 ? result : set_near(target, nic);
 }
 
 static int withdraw(struct target *target)
@@ -500,12 +515,25 @@ static void keep(const struct net *net, struct wish *wish)
 {
 	const struct nic *had = &net->nics[wish->number];
 
-	if (wish->keeps[NIC_NAMESERVER])
+	if (wish->keeps[NIC_NAMESERVER]) {
 		wish->nic.nameserver = had->nameserver;
+		wish->nic.near = had->near;
+	}
 	if (wish->keeps[NIC_DOMAIN])
 		memcpy(wish->nic.domain, had->domain, sizeof(had->domain));
 	if (wish->keeps[NIC_IPV6])
 		wish->nic.ipv6 = had->ipv6;
+}
+
+/* A route to the nameserver that it had, where it has another now. */
+static void forget_near(const struct target *target, const struct nic *had, const struct nic *nic)
+{
+	struct rtnl_message message;
+
+	if (!had->near || had->nameserver.s_addr == nic->nameserver.s_addr)
+		return;
+	rtnl_message_host(&message, target->index, had->nameserver, false);
+	(void)rtnl_ask(target->fd, &message);
 }
 
 /* Under the lock.  target->failed says what an error is about. */
@@ -519,7 +547,10 @@ static int fulfil(struct wish *wish, struct target *target)
 		return result;
 	if (net_shared != NULL)
 		keep(net_shared, wish);
-	return apply(target, &wish->nic, wish->mtu);
+	result = apply(target, &wish->nic, wish->mtu);
+	if (result == 0 && net_shared != NULL)
+		forget_near(target, &net_shared->nics[wish->number], &wish->nic);
+	return result;
 }
 
 static int change(struct wish *wish)

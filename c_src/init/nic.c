@@ -107,6 +107,7 @@ int nic_parse(const char *const fields[NIC_FIELDS], struct nic *nic)
 	    take_domain(fields[NIC_DOMAIN], nic->domain) < 0 ||
 	    take_flag(fields[NIC_IPV6], &nic->ipv6) < 0)
 		return -EINVAL;
+	nic->near = nic_is_near(nic, nic->nameserver);
 	/* Nothing is beyond an interface without an address. */
 	if (nic->address.s_addr == INADDR_ANY && nic->gateway.s_addr != INADDR_ANY)
 		return -EINVAL;
@@ -131,6 +132,12 @@ int nic_parse_number(const char *text)
 {
 	return text[0] >= '0' && text[0] < '0' + NIC_COUNT && text[1] == '\0' ? text[0] - '0'
 									      : -EINVAL;
+}
+
+bool nic_is_near(const struct nic *nic, struct in_addr other)
+{
+	return nic->address.s_addr != INADDR_ANY &&
+	       ((ntohl(nic->address.s_addr ^ other.s_addr) >> (32 - nic->prefix)) == 0);
 }
 
 bool nic_is_plugged(const struct nic *nic)

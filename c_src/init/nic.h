@@ -14,11 +14,12 @@
 
 /* An address of INADDR_ANY is none. */
 struct nic {
-	bool ipv6;
 	uint32_t prefix; /* 1 to 32, where there is an address */
 	struct in_addr address;
 	struct in_addr gateway;
 	struct in_addr nameserver;
+	bool ipv6;
+	bool near; /* the nameserver is on this network, also where the address isn't of its subnet */
 	char domain[NIC_DOMAIN_MAX + 1]; /* empty: none */
 };
 
@@ -43,6 +44,9 @@ int nic_parse_number(const char *text);
 
 /* A number from 1 to max, which has five digits at most, and no zeros before it.  0 or -EINVAL. */
 int nic_parse_positive(const char *text, uint32_t max, uint32_t *number);
+
+/* Is other an address of the same subnet? */
+bool nic_is_near(const struct nic *nic, struct in_addr other);
 
 /* Is anything wanted of it, so that it is to be up? */
 bool nic_is_plugged(const struct nic *nic);

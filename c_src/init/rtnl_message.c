@@ -105,31 +105,48 @@ void rtnl_message_list_addresses(struct rtnl_message *message)
 
 /* --- routes ------------------------------------------------------------------ */
 
-static void begin_route(struct rtnl_message *message, uint16_t type, uint16_t flags,
-			const struct rtnl_default *route)
+/* To be in the place of one with the same metric, or, where not there, to be deleted. */
+static struct rtmsg *begin_route(struct rtnl_message *message, bool there, int index)
 {
-	const bool gateway = route->gateway.s_addr != INADDR_ANY;
-	struct rtmsg *body = begin(message, type, flags, sizeof(*body));
+	struct rtmsg *body = begin(message, there ? RTM_NEWROUTE : RTM_DELROUTE,
+				   there ? NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE : NLM_F_ACK,
+				   sizeof(*body));
 
 	body->rtm_family = AF_INET;
 	body->rtm_table = RT_TABLE_MAIN;
-	body->rtm_protocol = type == RTM_NEWROUTE ? RTPROT_BOOT : RTPROT_UNSPEC;
-	body->rtm_scope = type == RTM_NEWROUTE ? RT_SCOPE_UNIVERSE : RT_SCOPE_NOWHERE;
-	body->rtm_type = type == RTM_NEWROUTE ? RTN_UNICAST : RTN_UNSPEC;
-	put(message, RTA_OIF, &route->index, sizeof(route->index));
+	body->rtm_protocol = there ? RTPROT_BOOT : RTPROT_UNSPEC;
+	body->rtm_scope = there ? RT_SCOPE_UNIVERSE : RT_SCOPE_NOWHERE;
+	body->rtm_type = there ? RTN_UNICAST : RTN_UNSPEC;
+	put(message, RTA_OIF, &index, sizeof(index));
+	return body;
+}
+
+static void put_default(struct rtnl_message *message, const struct rtnl_default *route)
+{
 	put(message, RTA_PRIORITY, &route->metric, sizeof(route->metric));
-	if (gateway)
+	if (route->gateway.s_addr != INADDR_ANY)
 		put(message, RTA_GATEWAY, &route->gateway, sizeof(route->gateway));
 }
 
 void rtnl_message_route(struct rtnl_message *message, const struct rtnl_default *route)
 {
-	begin_route(message, RTM_NEWROUTE, NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE, route);
+	begin_route(message, true, route->index);
+	put_default(message, route);
 }
 
 void rtnl_message_unroute(struct rtnl_message *message, const struct rtnl_default *route)
 {
-	begin_route(message, RTM_DELROUTE, NLM_F_ACK, route);
+	begin_route(message, false, route->index);
+	put_default(message, route);
+}
+
+void rtnl_message_host(struct rtnl_message *message, int index, struct in_addr host, bool there)
+{
+	struct rtmsg *body = begin_route(message, there, index);
+
+	body->rtm_dst_len = 32;
+	body->rtm_scope = there ? RT_SCOPE_LINK : RT_SCOPE_NOWHERE;
+	put(message, RTA_DST, &host, sizeof(host));
 }
 
 void rtnl_message_list_routes(struct rtnl_message *message)

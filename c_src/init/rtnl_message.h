@@ -45,6 +45,9 @@ void rtnl_message_delete(struct rtnl_message *message, const struct rtnl_address
 void rtnl_message_route(struct rtnl_message *message, const struct rtnl_default *route);
 void rtnl_message_unroute(struct rtnl_message *message, const struct rtnl_default *route);
 
+/* A route to one host of the interface's network, in the place of an older one; or none. */
+void rtnl_message_host(struct rtnl_message *message, int index, struct in_addr host, bool there);
+
 /* All IPv4 addresses, or routes, of all interfaces. */
 void rtnl_message_list_addresses(struct rtnl_message *message);
 void rtnl_message_list_routes(struct rtnl_message *message);

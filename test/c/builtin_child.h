@@ -17,7 +17,7 @@
 #include "builtin.h"
 #include "check.h"
 
-#define CHILD_ARGS_MAX 4
+#define CHILD_ARGS_MAX 12
 #define CHILD_TEXT_MAX 4096
 
 /* Starts args, which end in NULL, with these as descriptors 0 to 2. */

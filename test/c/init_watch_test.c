@@ -5,14 +5,9 @@
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
-#include <linux/netlink.h>
-#include <linux/rtnetlink.h>
-#include <net/if.h>
-#include <netinet/in.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
 
 #include "builtin_child.h"
+#include "cable.h"
 #include "own_namespaces.h"
 #include "temporary.h"
 
@@ -189,64 +184,6 @@ static void no_ports(void)
 
 /* --- net ------------------------------------------------------------------- */
 
-struct attribute {
-	struct rtattr head;
-	char text[12];
-};
-
-/* Makes a cable with its ends v0 and veth0; false where the kernel can't. */
-static bool make_cable(void)
-{
-	struct {
-		struct nlmsghdr head;
-		struct ifinfomsg link;
-		struct attribute name;
-		struct rtattr info;
-		struct attribute kind;
-	} order = {
-		.head = {.nlmsg_len = sizeof(order),
-			 .nlmsg_type = RTM_NEWLINK,
-			 .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL},
-		.name = {{.rta_len = RTA_LENGTH(3), .rta_type = IFLA_IFNAME}, "v0"},
-		.info = {.rta_len = sizeof(struct rtattr) + sizeof(struct attribute),
-			 .rta_type = IFLA_LINKINFO},
-		.kind = {{.rta_len = RTA_LENGTH(4), .rta_type = IFLA_INFO_KIND}, "veth"},
-	};
-	struct {
-		struct nlmsghdr head;
-		struct nlmsgerr error;
-		char rest[sizeof(order)];
-	} answer;
-	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
-	ssize_t got;
-
-	/* What an attribute has beyond its length is another, of nothing. */
-	order.name.head.rta_len = sizeof(struct attribute);
-	order.kind.head.rta_len = sizeof(struct attribute);
-	CHECK(fd >= 0 && send(fd, &order, sizeof(order), 0) == sizeof(order));
-	got = recv(fd, &answer, sizeof(answer), 0);
-	CHECK(got >= (ssize_t)(sizeof(answer.head) + sizeof(answer.error.error)));
-	close(fd);
-	return answer.error.error == 0;
-}
-
-static void set_interface(const char *name, unsigned long what, struct ifreq *request)
-{
-	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-
-	CHECK(fd >= 0);
-	memcpy(request->ifr_name, name, strlen(name) + 1);
-	CHECK(ioctl(fd, what, request) == 0);
-	close(fd);
-}
-
-static void set_up(const char *name)
-{
-	struct ifreq request = {.ifr_flags = IFF_UP};
-
-	set_interface(name, SIOCSIFFLAGS, &request);
-}
-
 static void set_address(const char *name, const char *text)
 {
 	struct sockaddr_in in = {.sin_family = AF_INET};
@@ -254,7 +191,7 @@ static void set_address(const char *name, const char *text)
 
 	CHECK(inet_pton(AF_INET, text, &in.sin_addr) == 1);
 	memcpy(&request.ifr_addr, &in, sizeof(in));
-	set_interface(name, SIOCSIFADDR, &request);
+	cable_request(name, SIOCSIFADDR, &request);
 }
 
 static int net_comes_up(void)
@@ -263,10 +200,10 @@ static int net_comes_up(void)
 
 	if (!own_namespaces(CLONE_NEWNET))
 		return CHECK_SKIP;
-	set_up("lo");
+	cable_up("lo");
 	wait_for(&waiter, "net", NULL);
 	expect_line(&waiter, "no interface\n");
-	if (!make_cable()) {
+	if (!cable_make()) {
 		CHECK(kill(waiter.pid, SIGTERM) == 0);
 		CHECK(waitpid(waiter.pid, NULL, 0) == waiter.pid);
 		return CHECK_SKIP;
@@ -274,9 +211,9 @@ static int net_comes_up(void)
 	expect_line(&waiter, "v0 down, no address");
 	set_address("v0", "10.1.2.3");
 	expect_line(&waiter, "v0 down, 10.1.2.3");
-	set_up("v0");
+	cable_up("v0");
 	expect_line(&waiter, "v0 up but not running, 10.1.2.3");
-	set_up("veth0");
+	cable_up("veth0");
 	CHECK(ended(&waiter) == 0);
 	return 0;
 }
@@ -300,7 +237,7 @@ static void apart(int (*run)(void), const char *skipped)
 static int ports_listen(void)
 {
 	if (own_namespaces(CLONE_NEWNET))
-		set_up("lo");
+		cable_up("lo");
 	a_port(AF_INET);
 	a_port(AF_INET6);
 	return 0;
