@@ -209,6 +209,17 @@ struct guest_inbox {
 
 static struct guest_inbox guest_inbox;
 
+/* Bytes of messages whose credit is given back later, all at once. */
+static int guest_withholds;
+static uint32_t guest_owed;
+
+static inline void guest_pays(struct peer *peer)
+{
+	peer_credit(peer, 0, 16, guest_owed);
+	guest_withholds = 0;
+	guest_owed = 0;
+}
+
 /* The next frame, which stays until the next call.  Gives back the credit of its message. */
 static inline struct guest_packet guest_receive(struct peer *peer)
 {
@@ -218,7 +229,10 @@ static inline struct guest_packet guest_receive(struct peer *peer)
 	if (!guest_inbox.left) {
 		CHECK(peer_recv(peer) == 2 && peer->len > 4);
 		guest_inbox = (struct guest_inbox){.left = get16(peer->frame + 2), .at = 4};
-		peer_credit(peer, 0, (uint8_t)(16 + peer->frame[1]), (uint32_t)peer->len);
+		if (guest_withholds)
+			guest_owed += (uint32_t)peer->len;
+		else
+			peer_credit(peer, 0, (uint8_t)(16 + peer->frame[1]), (uint32_t)peer->len);
 	}
 	at = peer->frame + guest_inbox.at;
 	len = get16(at);
