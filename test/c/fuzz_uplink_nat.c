@@ -15,18 +15,16 @@
 #include "own_namespaces.h"
 #include "uplink_guest.h"
 
-static bool alone;
 static int nowhere;
 
-int LLVMFuzzerInitialize(int *argc, char ***argv)
+/* Once: true where nobody can be reached. */
+static bool leave_network(void)
 {
-	(void)argc;
-	(void)argv;
 	nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
-	alone = own_namespaces(CLONE_NEWNET);
-	if (!alone)
-		fprintf(stderr, "no network namespace: nothing is done\n");
-	return 0;
+	if (own_namespaces(CLONE_NEWNET))
+		return true;
+	fprintf(stderr, "no network namespace: nothing is done\n");
+	return false;
 }
 
 static void open_uplink(struct uplink *uplink)
@@ -79,7 +77,12 @@ static void turn(struct uplink *uplink)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct uplink uplink;
+	static bool tried;
+	static bool alone;
 
+	if (!tried)
+		alone = leave_network();
+	tried = true;
 	if (!alone)
 		return 0;
 	open_uplink(&uplink);

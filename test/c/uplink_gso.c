@@ -33,7 +33,7 @@ static void keep(void *context, const uint8_t *frame, size_t len)
 static int cut(const struct gso *gso, const uint8_t *frame, size_t len)
 {
 	/* Its own memory: what is read behind its end is seen. */
-	uint8_t *copy = malloc(len);
+	uint8_t *copy = malloc(len ? len : 1);
 	int err;
 
 	memcpy(copy, frame, len);
