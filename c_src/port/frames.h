@@ -10,8 +10,11 @@
 
 /* Frames that are read or written by one system call. */
 #define FRAMES_AT_ONCE 256
-/* Memory for what is read at once. */
-#define FRAMES_BYTES (2 * (size_t)EVUM_FRAME_MAX)
+/*
+ * Bytes of frames that are read at once: the message with its head and its length
+ * fits into an empty pipe, and into one read of the BEAM's.
+ */
+#define FRAMES_BYTES (65536u - 16u)
 
 struct nic_counters {
 	uint64_t rx_frames, rx_bytes; /* from the guest */

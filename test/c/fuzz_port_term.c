@@ -3,7 +3,7 @@
  * Fuzzer of the term walker and of all that decodes behind it
  *
  * clang -fsanitize=fuzzer,address,undefined fuzz_port_term.c and c_src/port/
- * {term,call,request,bulk,event,wire}.c, port_fake_evum.c, ei.  An input is one
+ * {term,call,request,bulk,frames,batch,event,wire}.c, port_fake_evum.c, ei.  An input is one
  * frame, its channel first, for a machine that runs.
  */
 #include <fcntl.h>
@@ -22,6 +22,9 @@ static void fuzz_frame(struct port *port, const struct wire_frame *frame)
 		break;
 	case CHANNEL_CONSOLE:
 		(void)bulk_console(port, frame);
+		break;
+	case CHANNEL_FRAMES:
+		(void)frames_deliver(port, frame);
 		break;
 	case CHANNEL_CREDIT:
 		(void)bulk_credit(port, frame);

@@ -28,7 +28,9 @@ struct machine {
 	size_t console_total;
 	char text[1024]; /* panic, message, boot error or reply, the last one */
 	int reply;
-	bool read_console; /* give credit for what came */
+	int nic_fd;	      /* of NIC 0, or -1 */
+	unsigned int nic_ups; /* how often any was opened */
+	bool read_console;    /* give credit for what came */
 };
 
 static inline void machine_keep(char *to, size_t size, size_t *len, const struct evum_event *event)
@@ -65,6 +67,11 @@ static inline void machine_handler(void *ctx, const struct evum_event *event)
 	case EVUM_DOWN:
 		machine->down = *event;
 		break;
+	case EVUM_NIC:
+		machine->nic_ups += event->fd >= 0;
+		if (event->id == 0)
+			machine->nic_fd = event->fd;
+		break;
 	case EVUM_PANIC:
 	case EVUM_MESSAGE:
 	case EVUM_BOOT_ERROR:
@@ -93,6 +100,7 @@ static inline void machine_start(struct machine *machine, struct evum_config *co
 
 	memset(machine, 0, sizeof(*machine));
 	machine->read_console = true;
+	machine->nic_fd = -1;
 	config->initramfs = machine_initramfs();
 	if (evum_vm_start(config, machine_handler, machine, &machine->vm, &error) < 0)
 		fprintf(stderr, "%s: %s\n", error.stage, error.text);
