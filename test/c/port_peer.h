@@ -224,7 +224,7 @@ static inline void peer_expect_stream(struct peer *peer, uint32_t id, uint8_t fd
 	CHECK(memcmp(peer->frame + 6, text, strlen(text)) == 0);
 }
 
-/* The port ends by itself with that status. */
+/* The port ends by itself with that status; of 1 and 2 it says why. */
 static inline void peer_expect_exit(struct peer *peer, int expected)
 {
 	struct pollfd wait = {.fd = peer->err, .events = POLLIN};
@@ -245,7 +245,8 @@ static inline void peer_expect_exit(struct peer *peer, int expected)
 	CHECK(waitpid(peer->pid, &status, 0) == peer->pid);
 	for (size_t i = 0; i < len; i++)
 		lines += text[i] == '\n';
-	ended_so = WIFEXITED(status) && WEXITSTATUS(status) == expected && lines == (expected != 0);
+	ended_so = WIFEXITED(status) && WEXITSTATUS(status) == expected &&
+		   lines == (expected == 1 || expected == 2);
 	if (!ended_so)
 		fprintf(stderr, "status %#x: %s\n", (unsigned int)status, text);
 	CHECK(ended_so);
