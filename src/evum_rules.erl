@@ -277,8 +277,9 @@ attach(No, Plan, #rules{lan = Lan, links = Links} = State) ->
     State#rules{links = Links#{No => {Link, Plan}}}.
 
 detach(No, Link, #rules{links = Links, ending = Ending} = State) ->
-    set_via(No, none, State),
+    %% what it delays leaves first, and what comes meanwhile behind it
     _ = set(Link, evum_plan:none()),
+    set_via(No, none, State),
     ok = evum_link:finish(Link),
     State#rules{links = maps:remove(No, Links), ending = [Link | Ending]}.
 

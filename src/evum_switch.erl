@@ -237,8 +237,8 @@ info(Sw) -> call(Sw, info).
 %% Rules of one port apply in the order in which they were asked for; what an ended
 %% one keeps goes on at once.
 %%
-%% A machine is given by its pid or label, another port by its label: `{error,
-%% {not_plugged, Vm}}'. What is counted is in {@link info/1}, under `rules'.
+%% A machine is given by its pid or label, another port by its label (`gateway', `uplink',
+%% as in {@link ports/1}); what isn't there is `{error, {not_plugged, Vm}}'. What is counted is in {@link info/1}, under `rules'.
 -spec fault(switch(), evum_rule:vm() | {evum_rule:vm(), evum_rule:vm()} | all, map() | proplists:proplist()) -> {ok, rule()} | error().
 fault(Sw, On, Spec) -> rule(Sw, evum_rule:fault(On, Spec)).
 

@@ -470,6 +470,29 @@ a_rule_holds_for_a_machine_that_is_plugged_again_test_() -> with(?FUNCTION_NAME,
     ?assertEqual([], numbers())
 end).
 
+a_rule_is_on_all_nics_of_a_machine_test_() -> with(?FUNCTION_NAME, fun(#{sw := Sw, vms := #{a := A}} = Net) ->
+    ok = gen_server:call(Sw, {plug, 7, a, A, self()}),
+    _ = fault(Net, a, #{loss => 1, direction => from}),
+    {ok, _} = rule(Net, evum_rule:partition([[a], [b]], #{})),
+    ?assertEqual([2, 3, 7], vias(Net)),
+    send(Net, 7, 4, [1]),
+    send(Net, 3, 7, [2]),
+    send(Net, 4, 7, [3]),
+    ?assertEqual([3], numbers())
+end).
+
+a_port_without_a_machine_goes_by_its_label_test_() -> with(?FUNCTION_NAME, fun(#{sw := Sw, lan := #lan{ports = Ports}} = Net) ->
+    ok = gen_server:call(Sw, {plug, 1, uplink, self(), self()}),
+    true = ets:update_element(Ports, 1, {#port.kind, uplink}),
+    Ref = fault(Net, {uplink, b}, #{loss => 1}),
+    send(Net, 1, 3, [1]),
+    send(Net, 1, 4, [2]),
+    ?assertEqual([2], numbers()),
+    %% one that goes is gone for good
+    ok = gen_server:call(Sw, {unplug, 1}),
+    ?assertEqual({not_plugged, uplink}, ended(Net, Ref))
+end).
+
 what_all_means_grows_test_() -> with(?FUNCTION_NAME, fun(#{sw := Sw} = Net) ->
     _ = fault(Net, all, #{loss => 1}),
     ok = gen_server:call(Sw, {plug, 7, d, self(), self()}),
