@@ -13,7 +13,7 @@
 -module(evum_switch).
 -behaviour(gen_server).
 
--export([start/0, start/1, start_link/1, stop/1, list/0, ports/1, fdb/1, info/1]).
+-export([start/0, start/1, start_link/1, stop/1, list/0, ports/1, fdb/1, info/1, dot/1]).
 -export([fault/3, partition/2, partition/3, filter/4, filter/5, release/2, capture/3, capture/4, subscribe/2, subscribe/3, heal/2]).
 -export([plug/2, unplug/2, address/3, lan/1, join/2, foreign/1, find/1, default/0]).
 -export([start_checked/1, init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
@@ -215,6 +215,18 @@ with_lan(Sw, Fun) ->
 %% `machines' (how many are plugged), `addresses' (how many are known), `rules'.
 -spec info(switch()) -> #{atom() => term()} | error().
 info(Sw) -> call(Sw, info).
+
+%% @doc A picture of a network, of several, or of `all' there are, as Graphviz text: machines,
+%% other ports, gateway and uplink, forwards and rules. `dot -Tsvg' draws it.
+-spec dot(switch() | [switch()] | all) -> binary() | error().
+dot(all) -> dot([Pid || #{pid := Pid} <- list()]);
+dot(Switches) when is_list(Switches) ->
+    Seen = [{info(Sw), ports(Sw)} || Sw <- Switches],
+    case [Error || {Info, Ports} <- Seen, {error, _} = Error <- [Info, Ports]] of
+        [] -> evum_dot:graph(Seen, maps:from_list([{Vm, State} || #{pid := Vm, state := State} <- evm:list()]));
+        [Error | _] -> Error
+    end;
+dot(Sw) -> dot([Sw]).
 
 %% --- rules ----------------------------------------------------------------------------
 

@@ -35,7 +35,7 @@ all() ->
     [
         a_uml_that_somebody_started_joins, a_uml_gets_its_address_and_names_from_the_gateway,
         vde_plug_carries_frames, two_networks_are_one_through_vde, who_is_killed_is_unplugged,
-        long_frames_are_dropped_for_foreign_ports, a_killed_beam_leaves_nothing_for_long
+        long_frames_are_dropped_for_foreign_ports, a_picture_shows_all_of_it, a_killed_beam_leaves_nothing_for_long
     ].
 
 machine(Config, Label) -> machine(Config, Label, []).
@@ -201,6 +201,21 @@ next_ping(Plug) ->
         <<_:12/binary, 16#0800:16, _:9/binary, 1, _/binary>> = Frame -> byte_size(Frame);
         _ -> next_ping(Plug)
     end.
+
+a_picture_shows_all_of_it(Config) ->
+    Switch = proplists:get_value(switch, Config),
+    Vm = machine(Config, seen, [{mem, 64}]),
+    Plug = vde_plug(Config),
+    {ok, _} = evum_switch:fault(Switch, Vm, #{loss => 0.5}),
+    ok = evum:pause(Vm),
+    Picture = evum_switch:dot(Switch),
+    [{Text, {_, _}} = {Text, binary:match(Picture, Text)}
+     || Text <- [<<"graph evum {">>, <<"net1\\n10.77.0.0/24\\nMTU 1500">>, <<"seen\\n10.77.0.2\\npaused">>, <<"\"ctl1\"">>, <<"fault: loss 0.5">>]],
+    Picture = evum_switch:dot(all),
+    ok = evum:resume(Vm),
+    close(Plug),
+    evum_test_lib:stop(Vm),
+    {error, {no_network, nowhere}} = evum_switch:dot(nowhere).
 
 %% --- the end ---------------------------------------------------------------------------
 
