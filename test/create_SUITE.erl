@@ -112,7 +112,7 @@ kernel_arguments_arrive(_) ->
 
 every_bad_option_is_named(_) ->
     Bad = [
-        {label, a_b}, {dist, "busybox"}, {net, true}, {net, foo}, {mem, 31}, {mem, 1048577}, {mem, lots}, {mem, -1},
+        {label, a_b}, {dist, "busybox"}, {net, true}, {net, "foo"}, {mem, 31}, {mem, 1048577}, {mem, lots}, {mem, -1},
         {kernel, 7}, {kernel, ""}, {kernel, "a\0b"}, {args, "quiet"}, {args, [""]}, {args, ["a\nb"]}, {args, [7]},
         {args, [lists:duplicate(3001, $a)]}, {args, foo}, {cpu, -1}, {cpu, 4096}, {cpu, one}, {console, loud},
         {owner, someone}, {owner, make_ref()}, {life, none}, {life, forever}, {wait_boot, 0}, {wait_boot, true},

@@ -33,6 +33,8 @@ begin_case(_Case, Config) ->
 %% Fails the case that leaves something behind, and clears up for the next one.
 end_case(_Case, Config) ->
     Before = proplists:get_value(before, Config),
+    %% a network lives until it is stopped
+    _ = [evum_switch:stop(Sw) || #{pid := Sw} <- evum_switch:list()],
     Left = settle(Before, 50),
     _ = [evum:crash(Vm) || #{pid := Vm} <- machines()],
     case proplists:get_value(tc_status, Config, ok) of
