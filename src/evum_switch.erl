@@ -245,7 +245,8 @@ dot(Sw) -> dot([Sw]).
 %% the shell), with a machine that it names, or when it is healed. `life', a process or
 %% `switch', says otherwise. It holds for all NICs that a machine has here, also
 %% after a reboot, and when it is plugged anew. What ends by itself, and neither by
-%% {@link heal/2} nor with who asked, sends him `{evum, Sw, {rule_ended, Rule, Reason}}'.
+%% {@link heal/2} nor with who asked, sends him `{evum, Sw, {rule_ended, Rule, Reason}}'; with
+%% a switch that ends all its rules do, and nothing is sent.
 %% Rules of one port apply in the order in which they were asked for; what an ended
 %% one keeps goes on at once.
 %%
