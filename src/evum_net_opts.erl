@@ -68,7 +68,11 @@ value(_Key, _Value) -> error.
 
 uplink(none) -> {ok, none};
 uplink(slirp) -> {ok, {slirp, #{}}};
-uplink({slirp, Options}) when is_map(Options) -> {ok, {slirp, Options}};
+uplink({slirp, Options}) when is_map(Options) ->
+    case evum_way:options(Options) of
+        {ok, Checked} -> {ok, {slirp, Checked}};
+        error -> error
+    end;
 uplink({How, Interface}) when How =:= packet; How =:= tap ->
     case evum_opts:text(Interface) of
         {ok, Name} when Name =/= <<>>, byte_size(Name) =< ?INTERFACE_MAX -> {ok, {How, binary_to_list(Name)}};

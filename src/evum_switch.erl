@@ -15,6 +15,7 @@
 
 -export([start/0, start/1, start_link/1, stop/1, list/0, ports/1, fdb/1, info/1, dot/1]).
 -export([fault/3, partition/2, partition/3, filter/4, filter/5, release/2, capture/3, capture/4, subscribe/2, subscribe/3, heal/2]).
+-export([forward/3, unforward/2]).
 -export([plug/2, unplug/2, address/3, lan/1, join/2, foreign/1, find/1, default/0]).
 -export([start_checked/1, init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 -export_type([rule/0, switch/0, spec/0, plugged/0, plug_error/0, foreign/0, fixed/0]).
@@ -61,6 +62,8 @@
     %% the process behind the gateway's address, where that is ours
     router :: undefined | pid(),
     rules :: evum_rules:rules(),
+    %% undefined while init runs
+    way :: undefined | evum_way:way(),
     %% of the next port
     next = 2 :: pos_integer(),
     monitors = #{} :: #{reference() => evum_lan:port_no()}
@@ -116,7 +119,16 @@ with_subnet(_N, #{subnet := _} = Net) -> Net;
 with_subnet(N, Net) -> Net#{subnet => evum_subnet:default(N, [S || {_, #{subnet := S}} <- running()])}.
 
 named({error, {already_started, _}}, Name) -> {error, {name_in_use, Name}};
-named(Started, _Name) -> Started.
+named({ok, Pid}, _Name) -> with_way(call(Pid, {way, started}), Pid);
+named({error, _} = Error, _Name) -> Error.
+
+%% A network that can't have its way out is none. One that had it and crashed comes
+%% back, and tries again and again.
+with_way(ok, Pid) -> {ok, Pid};
+with_way({error, _} = Error, Pid) ->
+    unlink(Pid),
+    _ = stop(Pid),
+    Error.
 
 %% @private
 -spec start_checked(evum_net_opts:net()) -> {ok, pid()} | {error, term()}.
@@ -212,7 +224,8 @@ with_lan(Sw, Fun) ->
     end.
 
 %% @doc A network in a map: `name', `pid', `subnet', `gateway', `mtu', `domain', `uplink',
-%% `machines' (how many are plugged), `addresses' (how many are known), `rules'.
+%% `machines' (how many are plugged), `addresses' (how many are known), `rules', `way' (of the
+%% way out: uplink, restarts, forwards, counters).
 -spec info(switch()) -> #{atom() => term()} | error().
 info(Sw) -> call(Sw, info).
 
@@ -227,6 +240,30 @@ dot(Switches) when is_list(Switches) ->
         [Error | _] -> Error
     end;
 dot(Sw) -> dot([Sw]).
+
+%% --- ways in ------------------------------------------------------------------------
+
+%% @doc A port of this host that leads to a machine's: `{tcp | udp, HostPort}', of 127.0.0.1,
+%% or `{tcp | udp, HostIp, HostPort}'; 0 picks one that is free. The machine is given
+%% by its pid or its label. By its label the way in outlasts it: it is there again, with
+%% the same port, when another machine of that label is plugged in. A machine's end
+%% closes its connections. The way in lives as long as the network.
+%%
+%% Errors: `{not_plugged, Vm}', `eaddrinuse', `eacces' (a port that is root's to use),
+%% `eaddrnotavail', `{bad_option, forward}', `{no_forward, packet | tap}': machines have
+%% addresses of their own there.
+-spec forward(switch(), {tcp | udp, inet:port_number()} | {tcp | udp, term(), inet:port_number()}, {pid() | atom(), inet:port_number()}) ->
+    {ok, HostPort :: inet:port_number()} | error().
+forward(Sw, Host, Guest) ->
+    case evum_net_opts:value(forward, [{Host, Guest}]) of
+        {ok, [{CheckedHost, CheckedGuest}]} -> call(Sw, {way, {forward, CheckedHost, CheckedGuest}});
+        error -> {error, {bad_option, forward}}
+    end.
+
+%% @doc Ends the ways in of a port of this host: of TCP and UDP, unless it is given with
+%% one of them. Connections that came that way stay.
+-spec unforward(switch(), inet:port_number() | {tcp | udp, inet:port_number()}) -> ok | {error, {no_forward, term()} | term()}.
+unforward(Sw, Which) -> call(Sw, {way, {unforward, Which}}).
 
 %% --- rules ----------------------------------------------------------------------------
 
@@ -371,22 +408,32 @@ init(#{name := Name, subnet := Subnet} = Net) ->
     _ = erlang:send_after(?SWEEP_MS, self(), sweep),
     Lan = evum_switch_ports:new(self(), Name),
     S = start_router(#state{net = Net, subnet = Subnet, lan = Lan, mtu = evum_net_opts:mtu(Net), rules = evum_rules:new(Lan)}),
+    Way = evum_way:new(Lan, maps:merge(maps:with([uplink, forward], Net), #{
+        gateway => evum_subnet:gateway(Subnet), prefix => evum_subnet:prefix(Subnet), mtu => S#state.mtu
+    })),
     _ = [Vm ! {evum_switch, up, Name, self()} || Vm <- evum_vm:all()],
-    {ok, S}.
+    {ok, S#state{way = Way}}.
 
 %% @private
 -spec handle_call(term(), gen_server:from(), #state{}) -> {reply, term(), #state{}}.
 handle_call({plug, Spec}, _From, #state{subnet = Subnet, lan = Lan, mtu = Mtu, next = No} = S) ->
     case evum_switch_ports:plug(Spec#{mtu => Mtu}, Subnet, No, Lan) of
-        {again, Port} -> {reply, {ok, plugged(Port, S)}, S};
-        {new, Port} -> {reply, {ok, plugged(Port, S)}, added(Port, S)};
+        {again, Port} -> {reply, {ok, plugged(Port, S)}, with_machine(Port, S)};
+        {new, Port} -> {reply, {ok, plugged(Port, S)}, with_machine(Port, added(Port, S))};
         {error, _} = Error -> {reply, Error, S}
     end;
 handle_call({join, Foreign}, _From, #state{lan = Lan, next = No} = S) ->
     #port{max_frame = Max} = Port = evum_switch_ports:join(Foreign, No, Lan),
     {reply, {ok, #{no => No, lan => Lan, max_frame => Max}}, added(Port, S)};
 handle_call({unplug, No}, _From, S) -> {reply, ok, removed(No, S)};
-handle_call({address, No, Ip}, _From, #state{lan = Lan} = S) -> {reply, evum_switch_ports:address(No, Ip, Lan), S};
+handle_call({address, No, Ip}, _From, #state{lan = #lan{ports = Ports} = Lan} = S) ->
+    case evum_switch_ports:address(No, Ip, Lan) of
+        ok -> {reply, ok, with_machine(hd(ets:lookup(Ports, No)), S)};
+        {error, _} = Error -> {reply, Error, S}
+    end;
+handle_call({way, Request}, _From, #state{way = Way} = S) ->
+    {Reply, Way1} = evum_way:request(Request, Way),
+    {reply, Reply, S#state{way = Way1}};
 handle_call({rule, Request}, _From, #state{rules = Rules} = S) ->
     {Reply, Rules1} = evum_rules:request(Request, Rules),
     {reply, Reply, S#state{rules = Rules1}};
@@ -405,7 +452,13 @@ handle_cast(_Other, S) -> {noreply, S}.
 handle_info(Message, #state{rules = Rules} = S) ->
     case evum_rules:info(Message, Rules) of
         {ok, Rules1} -> {noreply, S#state{rules = Rules1}};
-        ignore -> {noreply, own_info(Message, S)}
+        ignore -> {noreply, way_info(Message, S)}
+    end.
+
+way_info(Message, #state{way = Way} = S) ->
+    case evum_way:info(Message, Way) of
+        {ok, Way1} -> S#state{way = Way1};
+        ignore -> own_info(Message, S)
     end.
 
 own_info({'DOWN', Ref, process, _, _}, #state{monitors = Monitors} = S) when is_map_key(Ref, Monitors) ->
@@ -422,7 +475,9 @@ own_info(_Other, S) -> S.
 
 %% @private
 -spec terminate(term(), #state{}) -> ok.
-terminate(_Reason, #state{rules = Rules}) -> evum_rules:stop(Rules).
+terminate(_Reason, #state{rules = Rules, way = Way}) ->
+    ok = evum_way:close(Way),
+    evum_rules:stop(Rules).
 
 %% --- the gateway ---------------------------------------------------------------------------
 
@@ -441,22 +496,29 @@ gateway_port(Out, #state{subnet = Subnet, lan = Lan, mtu = Mtu, router = Router}
     Mac = evum_switch_ports:gateway_mac(Ip),
     Owner = case Router of undefined -> self(); _ -> Router end,
     _ = evum_switch_ports:fixed(0, #{out => Out, flood => true, mtu => Mtu, owner => Owner, mac => Mac, ip => Ip}, Lan),
-    true = evum_switch_ports:gateway_row(Mac, 0, Lan),
+    true = evum_switch_ports:gateway_row(Mac, gateway_no(S#state.way), Lan),
     S#state{rules = evum_rules:plugged(S#state.rules)}.
 
+%% libslirp has a part in the gateway's address, and passes on what isn't its own.
+gateway_no(undefined) -> 0;
+gateway_no(Way) -> evum_way:gateway_no(Way).
+
 %% --- ports ----------------------------------------------------------------------------------
+
+with_machine(Port, #state{way = Way} = S) -> S#state{way = evum_way:plugged(Port, Way)}.
 
 added(#port{no = No, owner = Owner}, #state{monitors = Monitors, rules = Rules} = S) ->
     S#state{next = No + 1, monitors = Monitors#{monitor(process, Owner) => No}, rules = evum_rules:plugged(Rules)}.
 
 %% One that others put there, or that has gone already, isn't among those that are watched.
-removed(No, #state{lan = Lan, monitors = Monitors, rules = Rules} = S) ->
+removed(No, #state{lan = #lan{ports = Ports} = Lan, monitors = Monitors, rules = Rules, way = Way} = S) ->
     case [Ref || {Ref, N} <- maps:to_list(Monitors), N =:= No] of
         [Ref] ->
             true = demonitor(Ref, [flush]),
+            Way1 = evum_way:unplugged(hd(ets:lookup(Ports, No)), Way),
             Rules1 = evum_rules:unplugged(No, Rules),
             ok = evum_switch_ports:remove(No, Lan),
-            S#state{monitors = maps:remove(Ref, Monitors), rules = Rules1};
+            S#state{monitors = maps:remove(Ref, Monitors), rules = Rules1, way = Way1};
         [] -> S
     end.
 
@@ -483,10 +545,10 @@ lower_mtu(#state{net = Net, lan = Lan, mtu = Mtu, router = Router} = S) when Mtu
     end;
 lower_mtu(S) -> S.
 
-describe_all(#state{net = #{name := Name, uplink := Uplink, domain := Domain}, subnet = Subnet, lan = Lan, mtu = Mtu, rules = Rules}) ->
+describe_all(#state{net = #{name := Name, uplink := Uplink, domain := Domain}, subnet = Subnet, lan = Lan, mtu = Mtu, rules = Rules, way = Way}) ->
     #{
         name => Name, pid => self(), subnet => evum_subnet:text(Subnet), gateway => evum_subnet:gateway(Subnet),
-        mtu => Mtu, domain => Domain, uplink => Uplink, rules => evum_rules:list(Rules),
+        mtu => Mtu, domain => Domain, uplink => Uplink, rules => evum_rules:list(Rules), way => evum_way:describe(Way),
         machines => length(lists:usort([P#port.owner || #port{kind = machine} = P <- evum_switch_ports:ports(Lan)])),
         addresses => length(evum_switch_ports:fdb(Lan))
     }.

@@ -15,7 +15,7 @@
 
 -include("evum_lan.hrl").
 
--export([options/1, new/2, plugged/2, unplugged/2, request/2, info/2, describe/1, close/1]).
+-export([options/1, new/2, plugged/2, unplugged/2, request/2, info/2, describe/1, gateway_no/1, close/1]).
 -export_type([way/0, config/0, request/0]).
 
 -type vm() :: pid() | atom().
@@ -24,7 +24,8 @@
     gateway := inet:ip4_address(), prefix := 1..30, mtu := pos_integer()
 }.
 -type request() ::
-    {forward, evum_uplink:host(), {vm(), inet:port_number()}}
+    started
+    | {forward, evum_uplink:host(), {vm(), inet:port_number()}}
     | {unforward, inet:port_number() | {tcp | udp, inet:port_number()}}.
 
 -define(BACKOFF_MIN, 100).
@@ -72,13 +73,14 @@ is_option(host_ports, Ports) when is_list(Ports) ->
     length(Ports) =< 65535 andalso lists:all(fun(P) -> is_integer(P) andalso P > 0 andalso P < 65536 end, Ports);
 is_option(_Key, _Value) -> false.
 
-%% @doc Starts the uplink of a network that has one; its machines may come later.
--spec new(evum_lan:lan(), config()) -> {ok, way()} | {error, evum_uplink:open_error()}.
+%% @doc Starts the uplink of a network that has one; its machines may come later. Whether
+%% that was possible the request `started' tells.
+-spec new(evum_lan:lan(), config()) -> way().
 new(Lan, #{uplink := Uplink, forward := Forwards} = Config) ->
     Way = #way{lan = Lan, config = Config, forwards = [new_forward(Host, Guest) || {Host, Guest} <- Forwards]},
     case Uplink of
-        none -> {ok, Way};
-        _ -> start(Way)
+        none -> Way;
+        _ -> running(Way)
     end.
 
 new_forward({Proto, Ip, Port}, {Vm, GuestPort}) ->
@@ -97,7 +99,7 @@ plugged(#port{no = No} = Port, Way) ->
 running(#way{uplink = undefined, timer = undefined} = Way) ->
     case start(Way) of
         {ok, Way1} -> Way1;
-        {error, Reason} -> again(Reason, Way)
+        {error, Reason} -> later(Reason, Way)
     end;
 running(Way) -> Way.
 
@@ -111,8 +113,10 @@ unplugged(#port{no = No, owner = Owner}, Way) ->
         false -> Way1#way{forwards = [F || F <- Forwards, F#forward.vm =/= Owner]}
     end.
 
-%% @doc Adds or ends a way in.
+%% @doc Adds or ends a way in; or says whether the uplink could be started.
 -spec request(request(), way()) -> {{ok, inet:port_number()} | ok | {error, term()}, way()}.
+request(started, #way{last_error = undefined} = Way) -> {ok, Way};
+request(started, #way{last_error = Reason} = Way) -> {{error, Reason}, Way};
 request({forward, _Host, _Guest}, #way{config = #{uplink := {How, _}}} = Way) when How =:= packet; How =:= tap ->
     {{error, {no_forward, How}}, Way};
 request({forward, Host, Guest}, Way) ->
@@ -148,12 +152,13 @@ end_forward(_Forward, _Way) -> ok.
 %% @doc Is it a message to a way? The uplink ended, or is to be started again.
 -spec info(term(), way()) -> {ok, way()} | ignore.
 info({'EXIT', Uplink, Reason}, #way{uplink = Uplink} = Way) when is_pid(Uplink) ->
-    {ok, again(reason(Reason), ended(Way))};
+    logger:warning("the uplink of ~ts ended and is started again: ~ts", [(Way#way.lan)#lan.name, evum_error:format(reason(Reason))]),
+    {ok, later(reason(Reason), ended(Way))};
 info({?MODULE, restart}, #way{timer = Timer, restarts = Restarts} = Way) when Timer =/= undefined ->
     Way1 = Way#way{timer = undefined},
     case start(Way1) of
         {ok, Way2} -> {ok, Way2#way{restarts = Restarts + 1}};
-        {error, Reason} -> {ok, again(Reason, Way1)}
+        {error, Reason} -> {ok, later(Reason, Way1)}
     end;
 info(_Message, _Way) -> ignore.
 
@@ -185,6 +190,12 @@ counters(#way{uplink = Uplink}) ->
         {ok, Counters} -> Counters;
         {error, _} -> #{}
     end.
+
+%% @doc Which port frames for the gateway's address go to: the uplink's while it has a
+%% part in it.
+-spec gateway_no(way()) -> 0 | 1.
+gateway_no(#way{uplink = undefined}) -> 0;
+gateway_no(_Way) -> 1.
 
 %% @doc The switch ends.
 -spec close(way()) -> ok.
@@ -275,13 +286,11 @@ ended(#way{lan = Lan, config = #{uplink := Spec}, forwards = Forwards} = Way) ->
     ok = gateway(0, Spec, Way),
     Way#way{uplink = undefined, machines = #{}, forwards = [F#forward{state = waiting} || F <- Forwards]}.
 
-again(Reason, #way{backoff = Backoff, started = Started} = Way) ->
+later(Reason, #way{backoff = Backoff, started = Started} = Way) ->
     Ms = case is_integer(Started) andalso now_ms() - Started > ?STEADY_MS of
         true -> ?BACKOFF_MIN;
         false -> Backoff
     end,
-    logger:warning("the uplink of ~ts ended (~ts); it is started again in ~b ms",
-                   [(Way#way.lan)#lan.name, evum_error:format(Reason), Ms]),
     Way#way{
         timer = erlang:send_after(Ms, self(), {?MODULE, restart}), backoff = min(2 * Ms, ?BACKOFF_MAX),
         last_error = Reason, started = undefined

@@ -29,6 +29,9 @@ examples() ->
         {filter_crashed, {error, badarg, []}}, {bad_verdict, x}, {link_died, killed}, {max_size, 1},
         {bad_option, loss}, {bad_option, delay}, {bad_option, rate}, {bad_option, direction}, {bad_option, seed}, {bad_option, pair},
         {bad_option, groups}, {bad_option, filter}, {bad_option, capture}, {bad_option, snaplen},
+        {no_interface, "if0"}, {interface_down, "if0"}, {interface_busy, "if0"}, {no_tap, "if0"}, {no_device, "/dev/net/tun"},
+        {no_permission, packet, "if0"}, {no_permission, tap, "if0"}, no_uplink, {uplink_died, {signal, 9}}, {uplink_died, timeout},
+        {uplink_died, 1}, {uplink_died, {event, hello, #{}}}, {no_forward, tap}, {no_forward, 80}, {no_forward, {tcp, 80}}, eaddrinuse, eaddrnotavail,
         {shutdown, owner_down}, {panic, <<"text">>}, {signal, 9}, {signal, kill}, {exit_status, 1}
     ].
 
