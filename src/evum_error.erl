@@ -70,7 +70,7 @@ sentence({no_permission, tap, Name}) ->
 sentence({uplink_died, {signal, Signal}}) -> f("its program was killed by signal ~b", [Signal]);
 sentence({uplink_died, timeout}) -> "its program didn't answer in time";
 sentence({uplink_died, Status}) when is_integer(Status) -> f("its program ended with status ~b", [Status]);
-sentence({uplink_died, Said}) -> f("its program isn't the one that this evum was built with: it said ~tp", [Said]);
+sentence({uplink_died, _Said}) -> "its program is of another version than evum: run ./evum build";
 sentence(no_uplink) -> "the way out isn't there now: it is being started again";
 sentence({no_forward, How}) when How =:= packet; How =:= tap ->
     f("a network with {~ts, Interface} needs no way in: its machines have addresses outside", [How]);
