@@ -47,8 +47,7 @@ new(Lan) -> #rules{lan = Lan}.
 %% @doc Ends all rules and their processes; captures are complete then.
 -spec stop(rules()) -> ok.
 stop(#rules{rules = Rules} = State) ->
-    #rules{links = Links, ending = Ending} = remove(Rules, State),
-    _ = [exit(Link, kill) || {Link, _Plan} <- maps:values(Links)],
+    #rules{ending = Ending} = remove(Rules, State),
     lists:foreach(fun await_end/1, Ending).
 
 await_end(Pid) ->

@@ -149,22 +149,28 @@ collect(Port, Size, Bytes) ->
     end.
 
 %% The device that is always full takes the first block no more than any.
-a_full_disk_ends_a_capture(Config) ->
+a_full_disk_ends_a_capture(_) ->
     with([a, b], fun(Sw, [A, _]) ->
         {error, {local, enospc, <<"/dev/full">>} = Full} = evum_switch:capture(Sw, all, "/dev/full"),
         sentence(Full),
-        Dir = file(Config, "small"),
-        ok = file:make_dir(Dir),
-        {0, _, _} = evum_test_lib:sh(["mount -t tmpfs -o size=4k none ", Dir]),
-        try
+        with_small_disk(fun(Dir) ->
             {ok, Ref} = evum_switch:capture(Sw, all, filename:join(Dir, "f")),
             _ = ping(Sw, A, b, "-c 60 -i 0.01"),
             {local, enospc, _} = ended(Sw, Ref),
             true = reaches(Sw, A, b)
-        after
-            {0, _, _} = evum_test_lib:sh(["umount ", Dir])
-        end
+        end)
     end).
+
+%% A page of disk, in a mount namespace of its own, which its process lends out.
+with_small_disk(Test) ->
+    Mount = "mount -t tmpfs -o size=4k none /mnt && echo $$ && exec cat",
+    Port = open_port({spawn_executable, "/usr/bin/unshare"}, [{args, ["-Urm", "sh", "-c", Mount]}, {line, 100}]),
+    Pid = receive {Port, {data, {eol, Line}}} -> Line after 5000 -> error(no_mount) end,
+    try
+        Test("/proc/" ++ Pid ++ "/root/mnt")
+    after
+        true = port_close(Port)
+    end.
 
 a_subscriber_sees_a_ping(_) ->
     with([a, b], fun(Sw, [A, B]) ->
