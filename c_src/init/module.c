@@ -48,14 +48,15 @@ int module_load(const char *where, const char *name)
 }
 
 /* In a process that ends after it: the errno, or 0. */
-static int load_alone(const char *name)
+static int load_alone(const char *needed, const char *name)
 {
 	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		return errno;
+	(void)module_load(ANY_DIRECTORY, needed);
 	return -module_load(ANY_DIRECTORY, name);
 }
 
-int module_load_unseen(const char *name)
+int module_load_unseen(const char *needed, const char *name)
 {
 	int status = 0;
 	pid_t pid = fork();
@@ -63,7 +64,7 @@ int module_load_unseen(const char *name)
 	if (pid < 0)
 		return -errno;
 	if (pid == 0)
-		_exit(load_alone(name));
+		_exit(load_alone(needed, name));
 	while (waitpid(pid, &status, 0) < 0)
 		if (errno != EINTR)
 			return -errno;

@@ -15,8 +15,9 @@ int module_load(const char *where, const char *name);
 
 /*
  * The same in a process that shares the machine's view of its files, which must
- * see none of it and may have no directory to spare.
+ * see none of it and may have no directory to spare.  needed, a module that the
+ * kernel may have built in, is loaded first.
  */
-int module_load_unseen(const char *name);
+int module_load_unseen(const char *needed, const char *name);
 
 #endif

@@ -55,6 +55,7 @@
 #define NETWORK_MANAGER_FILE "/run/NetworkManager/conf.d/00-evum.conf"
 
 #define IPV6_MODULE "net/ipv6/ipv6.ko"
+#define IPV6_NEEDS "lib/crc-ccitt.ko"
 #define IPV6_SYSCTLS "/proc/sys/net/ipv6"
 
 #define MTU_MAX 65535
@@ -93,8 +94,9 @@ static void warn(const char *format, ...)
 	if (fd < 0)
 		return;
 	va_start(args, format);
-	vsnprintf(text + head, sizeof(text) - head, format, args);
+	vsnprintf(text + head, sizeof(text) - head - 1, format, args);
 	va_end(args);
+	strcat(text, "\n"); /* or it is said with the next line */
 	(void)!write(fd, text, strlen(text));
 	close(fd);
 }
@@ -155,7 +157,7 @@ static int set_ipv6(const struct target *target, bool wanted)
 	int result = 0;
 
 	if (wanted && access(IPV6_SYSCTLS, F_OK) < 0)
-		result = module_load_unseen(IPV6_MODULE);
+		result = module_load_unseen(IPV6_NEEDS, IPV6_MODULE);
 	set_sysctl(target, "ipv6", "accept_dad", "0");
 	set_sysctl(target, "ipv6", "router_solicitation_delay", "0");
 	set_sysctl(target, "ipv6", "disable_ipv6", wanted ? "0" : "1");

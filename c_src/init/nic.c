@@ -10,9 +10,7 @@
 
 #include "evum.h"
 
-#ifdef EVUM_NICS_MAX
 _Static_assert(NIC_COUNT == EVUM_NICS_MAX, "the host has as many interfaces for us");
-#endif
 
 #define WORD_MAX 400 /* the longest fields and their commas are shorter */
 #define LABEL_MAX 63
