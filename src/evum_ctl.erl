@@ -11,20 +11,28 @@
 %%   vde_plug vde://DIRECTORY        qemu-system-x86_64 -netdev vde,sock=DIRECTORY
 %%
 %% This process listens; each client is a process of its own (evum_ctl_client), 64 at
-%% most. It ends with its switch, and takes directory and clients with it.
+%% most. It ends when its switch is stopped, and takes directory and clients with it. When
+%% the switch crashed and its supervisor starts it anew, the clients, who notice nothing,
+%% are joined to that one.
 -module(evum_ctl).
 -behaviour(gen_server).
 
 -export([start/1, stop/1, socket/1, info/1, start_link/1]).
 -export([init/1, handle_call/3, handle_info/2, handle_cast/2, terminate/2]).
 
+-include("evum_lan.hrl").
+
 -define(CLIENTS_MAX, 64).
 -define(BACKLOG, 16).
 %% descriptors come back some time: there is no event to wait for
 -define(NO_DESCRIPTORS_MS, 1000).
+%% a switch that crashed is looked for so often, and so long
+-define(LOOK_MS, 50).
+-define(LOOKS, 100).
 
 -record(state, {
     switch :: pid(),
+    name :: atom(),
     monitor :: reference(),
     dir :: file:filename(),
     listen :: socket:socket(),
@@ -69,15 +77,18 @@ start_link(Switch) -> gen_server:start_link(?MODULE, Switch, []).
 -spec init(pid()) -> {ok, #state{}} | {stop, term()}.
 init(Switch) ->
     process_flag(trap_exit, true),
-    case evum_ctl_dir:new() of
-        {ok, Dir} -> listening(Switch, Dir, listen(filename:join(Dir, "ctl")));
-        {error, Reason} -> {stop, {shutdown, {control_socket, Reason}}}
+    case evum_switch:lan(Switch) of
+        #lan{} = Lan -> directory(Lan, evum_ctl_dir:new());
+        {error, Reason} -> {stop, {shutdown, Reason}}
     end.
 
-listening(Switch, Dir, {ok, Listen}) ->
+directory(Lan, {ok, Dir}) -> listening(Lan, Dir, listen(filename:join(Dir, "ctl")));
+directory(_Lan, {error, Reason}) -> {stop, {shutdown, {control_socket, Reason}}}.
+
+listening(#lan{switch = Switch, name = Name}, Dir, {ok, Listen}) ->
     self() ! accept,
-    {ok, #state{switch = Switch, monitor = monitor(process, Switch), dir = Dir, listen = Listen}};
-listening(_Switch, Dir, {error, Reason}) ->
+    {ok, #state{switch = Switch, name = Name, monitor = monitor(process, Switch), dir = Dir, listen = Listen}};
+listening(_Lan, Dir, {error, Reason}) ->
     ok = evum_ctl_dir:delete(Dir),
     {stop, {shutdown, {control_socket, Reason}}}.
 
@@ -110,8 +121,27 @@ handle_info({'$socket', Listen, select, _}, #state{listen = Listen} = State) -> 
 handle_info(accept, State) -> accept(State);
 handle_info({'EXIT', Client, _Reason}, #state{clients = Clients} = State) when is_map_key(Client, Clients) ->
     {noreply, State#state{clients = maps:remove(Client, Clients)}};
-handle_info({'DOWN', Monitor, process, _, _}, #state{monitor = Monitor} = State) -> {stop, {shutdown, switch_down}, State};
+handle_info({'DOWN', Monitor, process, _, Reason}, #state{monitor = Monitor} = State) ->
+    case Reason of
+        normal -> {stop, {shutdown, switch_down}, State};
+        shutdown -> {stop, {shutdown, switch_down}, State};
+        {shutdown, _} -> {stop, {shutdown, switch_down}, State};
+        _Crash -> look(?LOOKS, State)
+    end;
+handle_info({look, N}, State) -> look(N, State);
 handle_info(_Other, State) -> {noreply, State}.
+
+look(0, State) -> {stop, {shutdown, switch_down}, State};
+look(N, #state{name = Name, clients = Clients} = State) ->
+    Switch = whereis(Name),
+    case is_pid(Switch) andalso evum_switch:foreign(Switch) of
+        ok ->
+            _ = [evum_ctl_client:switch(Client, Switch) || Client <- maps:keys(Clients)],
+            {noreply, State#state{switch = Switch, monitor = monitor(process, Switch)}};
+        _ ->
+            _ = erlang:send_after(?LOOK_MS, self(), {look, N - 1}),
+            {noreply, State}
+    end.
 
 accept(#state{listen = Listen} = State) ->
     case socket:accept(Listen, nowait) of

@@ -13,7 +13,7 @@
 -module(evum_ctl_client).
 -behaviour(gen_statem).
 
--export([start_link/1, counters/0, counts/1]).
+-export([start_link/1, switch/2, counters/0, counts/1]).
 -export([init/1, callback_mode/0, asking/3, joined/3, terminate/3]).
 
 -define(REQUEST_MS, 5000).
@@ -57,6 +57,10 @@ start_link(#{stream := Stream} = Options) ->
     Pid ! go,
     {ok, Pid}.
 
+%% @doc The client's switch is another one now: it joins that.
+-spec switch(pid(), Switch :: pid()) -> ok.
+switch(Client, Switch) -> gen_statem:cast(Client, {switch, Switch}).
+
 %% @doc What all clients of one socket count.
 -spec counters() -> counters:counters_ref().
 counters() -> counters:new(?COUNTERS, []).
@@ -82,6 +86,7 @@ init(#{switch := Switch, dir := Dir, number := N, counters := Counters, stream :
 -spec asking(gen_statem:event_type(), term(), #client{}) -> gen_statem:event_handler_result(asking | joined, #client{}).
 asking(info, go, Client) -> read_request(Client);
 asking(info, {'$socket', Stream, select, _}, #client{stream = Stream} = Client) -> read_request(Client);
+asking(cast, {switch, Switch}, Client) -> {keep_state, Client#client{switch = Switch}};
 asking(state_timeout, late, Client) -> bad_request(late, Client);
 asking(_Type, _Event, _Client) -> keep_state_and_data.
 
@@ -120,15 +125,20 @@ connected(Path, Address) ->
     end.
 
 %% The reply is the first that is written: it always fits.
-plug(Path, #client{switch = Switch, stream = Stream, number = N} = Client) ->
-    Inbox = evum_inbox:new(self(), ?INBOX_MAX),
-    case evum_switch:join(Switch, #{label => <<"ctl", (integer_to_binary(N))/binary>>, inbox => Inbox}) of
-        {ok, Port} ->
+plug(Path, #client{stream = Stream} = Client) ->
+    case join_switch(Client#client{inbox = evum_inbox:new(self(), ?INBOX_MAX)}) of
+        {ok, Client1} ->
             _ = socket:send(Stream, evum_ctl_proto:reply(Path), [], nowait),
             self() ! read,
             self() ! chatter,
-            {next_state, joined, Client#client{inbox = Inbox, port = Port}};
+            {next_state, joined, Client1};
         {error, Reason} -> {stop, {shutdown, Reason}}
+    end.
+
+join_switch(#client{switch = Switch, inbox = Inbox, number = N} = Client) ->
+    case evum_switch:join(Switch, #{label => <<"ctl", (integer_to_binary(N))/binary>>, inbox => Inbox}) of
+        {ok, Port} -> {ok, Client#client{port = Port}};
+        {error, _} = Error -> Error
     end.
 
 %% --- joined ----------------------------------------------------------------
@@ -145,6 +155,11 @@ joined(info, {'$socket', Dgram, select, _}, #client{dgram = Dgram} = Client) ->
 joined(info, read, Client) -> read(Client);
 joined(info, {'$socket', Stream, select, _}, #client{stream = Stream} = Client) -> chatter(Client);
 joined(info, chatter, Client) -> chatter(Client);
+joined(cast, {switch, Switch}, Client) ->
+    case join_switch(Client#client{switch = Switch}) of
+        {ok, Client1} -> {keep_state, Client1};
+        {error, Reason} -> {stop, {shutdown, Reason}}
+    end;
 joined(_Type, _Event, _Client) -> keep_state_and_data.
 
 %% The rest of the request's description is all that a client has to say.

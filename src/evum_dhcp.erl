@@ -100,7 +100,7 @@ message_type(_) -> none.
 -spec type(byte() | none, message(), net(), integer(), leases()) -> {outcome(), leases()}.
 type(?DISCOVER, Message, Net, Now, Leases) ->
     case address(Message, Net, Now, Leases) of
-        {ok, Ip} -> {reply(?OFFER, Ip, Message, Net), hold(Message, Ip, Net, Now + ?OFFER_TIME, Leases)};
+        {ok, Ip} -> {reply(?OFFER, Ip, Message, Net), hold(Message, Ip, Net, {Now, ?OFFER_TIME}, Leases)};
         none -> {exhausted, Leases}
     end;
 type(?REQUEST, Message, Net, Now, Leases) ->
@@ -126,7 +126,7 @@ type(_, _Message, _Net, _Now, Leases) ->
 request(Message, Net, Now, Leases) ->
     Wanted = requested(Message),
     case address(Message, Net, Now, Leases) of
-        {ok, Ip} when Ip =:= Wanted -> {reply(?ACK, Ip, Message, Net), hold(Message, Ip, Net, Now + ?LEASE_TIME, Leases)};
+        {ok, Ip} when Ip =:= Wanted -> {reply(?ACK, Ip, Message, Net), hold(Message, Ip, Net, {Now, ?LEASE_TIME}, Leases)};
         _ -> {nak(Message, Net), drop(Message, Leases)}
     end.
 
@@ -138,25 +138,15 @@ for_another_server(_, _) -> false.
 
 %% --- addresses -------------------------------------------------------------
 
-%% The switch's, else the one he has, else the one he wants, else a free one.
+%% The switch's, else the one he had, else the one he wants, else a free one.
 address(#{mac := Mac} = Message, Net, Now, Leases) ->
-    Free = fun(Ip) -> is_free(Ip, Mac, Net, Now, Leases) end,
-    case {host(Mac, Net), Leases} of
-        {{_, Ip}, _} -> {ok, Ip};
-        {none, #{Mac := {Ip, _}}} -> first([Ip | candidates(Net)], Free);
-        {none, _} -> new_address([requested(Message) | candidates(Net)], Free, Now, Leases)
-    end.
-
-new_address(Ips, Free, Now, Leases) ->
-    case map_size(live(Now, Leases)) < ?LEASES_MAX of
-        true -> first(Ips, Free);
-        false -> none
-    end.
-
-first(Ips, Free) ->
-    case lists:search(Free, Ips) of
-        {value, Ip} -> {ok, Ip};
-        false -> none
+    Live = live(Now, Leases),
+    Had = case Leases of #{Mac := {Ip, _}} -> [Ip]; #{} -> [] end,
+    case host(Mac, Net) of
+        {_, Assigned} -> {ok, Assigned};
+        none when is_map_key(Mac, Live); map_size(Live) < ?LEASES_MAX ->
+            first_free(Had ++ [requested(Message) | candidates(Net)], Net, maps:remove(Mac, Live));
+        none -> none
     end.
 
 host(Mac, #{hosts := Hosts}) ->
@@ -165,8 +155,15 @@ host(Mac, #{hosts := Hosts}) ->
         false -> none
     end.
 
-%% The last addresses of the subnet, as many as are looked at. One more than there
-%% can be of others is enough to find a free one.
+first_free(Ips, #{gateway := Gateway, prefix := Prefix, hosts := Hosts}, Others) ->
+    Range = range(Gateway, Prefix),
+    Taken = maps:from_list([{Ip, []} || Ip <- [Gateway | [I || {_, _, I} <- Hosts] ++ [I || {I, _} <- maps:values(Others)]]]),
+    case lists:search(fun(Ip) -> in_range(Ip, Range) andalso not is_map_key(Ip, Taken) end, Ips) of
+        {value, Ip} -> {ok, Ip};
+        false -> none
+    end.
+
+%% The last addresses of the subnet: one more than others and the gateway can have.
 candidates(#{gateway := Gateway, prefix := Prefix, hosts := Hosts}) ->
     {First, Last} = range(Gateway, Prefix),
     [ip(<<N:32>>) || N <- lists:seq(Last, max(First, Last - ?LEASES_MAX - length(Hosts) - 1), -1)].
@@ -178,19 +175,16 @@ range(Ip, Prefix) ->
     Network = N - N rem Size,
     {Network + 1, Network + Size - 2}.
 
-is_free(Ip, Mac, #{gateway := Gateway, prefix := Prefix, hosts := Hosts}, Now, Leases) ->
-    {First, Last} = range(Gateway, Prefix),
+in_range(Ip, {First, Last}) ->
     <<N:32>> = bytes(Ip),
-    N >= First andalso N =< Last andalso Ip =/= Gateway
-        andalso not lists:keymember(Ip, 3, Hosts)
-        andalso [] =:= [Who || {Who, {Theirs, _}} <- maps:to_list(live(Now, Leases)), Theirs =:= Ip, Who =/= Mac].
+    N >= First andalso N =< Last.
 
 live(Now, Leases) -> maps:filter(fun(_, {_, Expiry}) -> Expiry > Now end, Leases).
 
-%% What the switch gave needs no lease.
-hold(#{mac := Mac}, Ip, Net, Expiry, Leases) ->
+%% What the switch gave needs no lease. What has ended is forgotten when there is more.
+hold(#{mac := Mac}, Ip, Net, {Now, Time}, Leases) ->
     case host(Mac, Net) of
-        none -> (live(Expiry - ?LEASE_TIME, Leases))#{Mac => {Ip, Expiry}};
+        none -> (live(Now, Leases))#{Mac => {Ip, Now + Time}};
         _ -> maps:remove(Mac, Leases)
     end.
 

@@ -39,6 +39,7 @@ sentence({no_confinement, Text}) -> f("this host can't confine a machine that se
 %% networks
 sentence({name_in_use, Name}) -> f("the name ~ts is in use: another network or process is registered under it", [Name]);
 sentence({no_network, Net}) -> f("there is no network ~tp; evum_switch:list() lists them", [Net]);
+sentence({control_socket, Why}) -> f("the directory of the control socket can't be made: ~ts", [posix(Why)]);
 sentence({unknown_net, Net}) -> f("there is no network ~ts, neither running (evum_switch:list()) nor in evm.cfg", [Net]);
 sentence({no_address, Subnet}) -> f("all addresses of ~ts are in use", [Subnet]);
 sentence({not_in_subnet, Ip, Subnet}) -> f("~ts is no address for a machine of ~ts", [inet:ntoa(Ip), Subnet]);

@@ -219,6 +219,24 @@ it_ends_with_its_switch_claim(#{ctl := Ctl, switch := Switch, dir := Dir}) ->
     receive {'DOWN', Monitor, process, _, {shutdown, switch_down}} -> ok after ?WAIT -> error(alive) end,
     ?assertNot(filelib:is_file(Dir)).
 
+clients_stay_when_their_switch_crashes_claim(#{switch := Switch, ctl := Ctl} = Setup) ->
+    [A, B] = [join(Setup, How) || How <- [uml, vde]],
+    ok = logger:set_primary_config(level, none),
+    exit(Switch, kill),
+    until(fun() ->
+        case evum_switch:ports(net1) of
+            Ports when is_list(Ports) -> length([P || #{kind := foreign} = P <- Ports]) =:= 2;
+            {error, _} -> false
+        end
+    end),
+    ok = logger:set_primary_config(level, notice),
+    Hello = frame(?ANY_MAC, 2, <<"again">>),
+    send(A, Hello),
+    ?assertEqual(Hello, recv(B)),
+    ?assertMatch(#{clients := 2}, evum_ctl:info(Ctl)),
+    ok = evum_switch:stop(net1),
+    until(fun() -> not is_process_alive(Ctl) end).
+
 what_a_dead_one_left_is_removed_claim(#{switch := Switch, ctl := Ctl, dir := Dir}) ->
     Base = filename:dirname(Dir),
     %% no process has this number; what is in it is a socket that nobody listens at

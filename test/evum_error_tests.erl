@@ -11,7 +11,7 @@ examples() ->
         {bad_config, "f", 1, {unknown_key, a}}, {bad_config, "f", 0, not_utf8}, {no_kernel, "f", enoent},
         {no_kernel, "f", eacces}, {bad_kernel, "f", enoexec}, {bad_kernel, "f", eacces}, {bad_image, "f", enoent},
         {disk_in_use, "f"}, {no_memory, <<"text">>}, {not_built, "f"}, not_started, {no_confinement, <<"text">>},
-        {name_in_use, a}, {no_network, a}, {unknown_net, a}, {no_address, "10.77.0.0/24"}, {not_in_subnet, {1,2,3,4}, "10.77.0.0/24"},
+        {name_in_use, a}, {no_network, a}, {unknown_net, a}, {control_socket, enospc}, {no_address, "10.77.0.0/24"}, {not_in_subnet, {1,2,3,4}, "10.77.0.0/24"},
         {address_in_use, {1,2,3,4}}, {mac_in_use, <<"02:65:76:00:00:02">>}, {no_nic, 3}, no_port, {bad_config, "f", 1, {missing, base_ip}},
         {bad_command, x}, {bad_text, x}, {too_long, 2047}, {bad_regexp, "(", "missing )", 1}, {bad_signal, x},
         {max_output, #{stdout => <<>>, stderr => <<>>}}, {refused, <<"text">>}, {mem_range, 32, 64}, agent_restarted,

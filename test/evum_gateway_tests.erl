@@ -262,6 +262,19 @@ leases_are_bounded_and_end_test() ->
     ?assertEqual(exhausted, lists:last(Outcomes)),
     {{2, _, _}, _, _} = lease(dhcp(1000, 1, []), 31, Full).
 
+a_storm_of_clients_grows_nothing_test() ->
+    Net = #{gateway => ?GATEWAY, prefix => 16, mtu => 1500, domain => "evum", hosts => []},
+    Message = fun(Mac) -> <<1, 1, 6, 0, 77:32, 0:160, Mac:48, 0:80, 0:(192 * 8), 16#63825363:32, 53, 1, 1, 255>> end,
+    Leases = lists:foldl(
+        fun(N, L) ->
+            %% some come back after their offers have ended
+            Mac = 2 * (N rem 700),
+            {_, L1} = evum_dhcp:answer(Message(Mac), Mac, Net, {N div 20, L}),
+            ?assert(map_size(L1) =< 256),
+            L1
+        end, evum_dhcp:new(), lists:seq(1, 5000)),
+    ?assert(map_size(Leases) > 200).
+
 a_released_or_declined_address_is_free_or_not_test() ->
     {{2, Ip, _}, _, G1} = lease(dhcp(2, 1, []), 0, new()),
     {{5, Ip, _}, _, G2} = lease(dhcp(2, 3, [50, 4 | tuple_to_list(Ip)]), 0, G1),
