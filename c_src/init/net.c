@@ -83,21 +83,21 @@ struct target {
 
 static void warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* Not by dprintf(3): that seeks, which this file refuses. */
+/* One write(2): dprintf(3) would seek, which this file refuses. */
 static void warn(const char *format, ...)
 {
-	char text[BOOT_TEXT_MAX] = "<4>evum-init: ";
-	const size_t head = strlen(text);
+	char text[BOOT_TEXT_MAX], line[BOOT_TEXT_MAX + 32];
 	va_list args;
-	int fd = open("/dev/kmsg", O_WRONLY | O_CLOEXEC);
+	int fd = open("/dev/kmsg", O_WRONLY | O_CLOEXEC), len;
 
 	if (fd < 0)
 		return;
 	va_start(args, format);
-	vsnprintf(text + head, sizeof(text) - head - 1, format, args);
+	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
-	strcat(text, "\n"); /* or it is said with the next line */
-	(void)!write(fd, text, strlen(text));
+	/* Without its end it would be shown with the next line. */
+	len = snprintf(line, sizeof(line), "<4>evum-init: %s\n", text);
+	(void)!write(fd, line, (size_t)len);
 	close(fd);
 }
 
