@@ -275,8 +275,9 @@ unforward(Sw, Which) -> call(Sw, {way, {unforward, Which}}).
 %% `delay' and `jitter', ms: frames take the one more or less up to the other, in
 %% their order, but for those that `reorder' picks, which don't wait (without a delay
 %% they are 10 ms late instead); `rate', bit/s, with a queue of 200 ms or 128 KiB,
-%% whichever is more; `direction', `both' (default), `from' or `to' the machine; `seed', an
-%% integer: the same one has the same fate in store for the same frames.
+%% whichever is more (of `all' each sender has a line of its own); `direction', `both'
+%% (default), `from' or `to' the machine; `seed', an integer: the same one has the same
+%% fate in store for the same frames.
 %%
 %% This, as every rule, ends with the process that asked for it (in the erl shell with
 %% the shell), with a machine that it names, or when it is healed. `life', a process or
@@ -304,8 +305,8 @@ partition(Sw, Groups, Opts) -> rule(Sw, evum_rule:partition(Groups, Opts)).
 %% @doc A fun decides about each frame from and to a machine, in a process of its own:
 %% `fun(Frame, from | to, State) -> {Verdict, State}'. Verdicts: `forward', `drop', `{hold,
 %% Tag}' until {@link release/2}, `{replace, Frame}', `{also, Frames}', which follow it
-%% the same way. What waits for it and what it holds is 4 MiB at most each, a direction;
-%% more is dropped. The rule ends with `{filter_crashed, {Class, Reason, Stack}}',
+%% the same way; what comes from a machine must come from its address. What waits for
+%% it and what it holds is 4 MiB at most each, a direction; more is dropped. The rule ends with `{filter_crashed, {Class, Reason, Stack}}',
 %% `{bad_verdict, Answer}', or `{timeout, filter}' after a second; what it held then
 %% goes on.
 -spec filter(switch(), evum_rule:vm() | all, evum_filter:callback(), State :: term()) -> {ok, rule()} | error().
