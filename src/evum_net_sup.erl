@@ -25,7 +25,7 @@ start_child(Net) ->
 -spec init([]) -> {ok, {supervisor:sup_flags(), [supervisor:child_spec()]}}.
 init([]) ->
     Network = #{
-        id => network, start => {evum_switch, start_checked, []}, restart => transient,
-        shutdown => ?SHUTDOWN_MS, modules => [evum_switch]
+        id => network, start => {evum_switch_server, start_link, []}, restart => transient,
+        shutdown => ?SHUTDOWN_MS, modules => [evum_switch_server]
     },
     {ok, {#{strategy => simple_one_for_one, intensity => 10, period => 10}, [Network]}}.

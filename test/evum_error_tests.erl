@@ -25,7 +25,7 @@ examples() ->
         {timeout, memory, agent}, noproc, noconnection, {nodedown, a@b}, {vm_down, {nodedown, a@b}}, {vm_down, killed},
         {boot_failed, agent, []}, {boot_failed, kernel, [<<"line">>]}, normal, shutdown, killed, crashed, port_died,
         {shutdown, halted}, {shutdown, rebooted}, {shutdown, rebooting_too_often}, {shutdown, {life, x}},
-        {not_plugged, a}, {not_plugged, <<"port">>}, {not_plugged, self()}, {no_rule, {self(), make_ref()}}, {timeout, filter},
+        not_plugged, {not_plugged, a}, {not_plugged, <<"port">>}, {not_plugged, self()}, {no_rule, {self(), make_ref()}}, {timeout, filter},
         {filter_crashed, {error, badarg, []}}, {bad_verdict, x}, {link_died, killed}, {max_size, 1},
         {bad_option, loss}, {bad_option, delay}, {bad_option, rate}, {bad_option, direction}, {bad_option, seed}, {bad_option, pair},
         {bad_option, groups}, {bad_option, filter}, {bad_option, capture}, {bad_option, snaplen},
@@ -56,7 +56,7 @@ every_literal_error_is_among_them_test_() ->
 
 %% Between our own modules, or told by others than format_error/1.
 internal() ->
-    [{bad_frame, 2}, {attach, 2}, badarg, bad_name, {already_started, 2}] ++
+    [{bad_frame, 2}, {attach, 2}, badarg, bad_name, econnaborted, {already_started, 2}] ++
         %% why bytes are no frame or packet: counted
         [short, truncated, bad_header, bad_length, bad_checksum, spoofed].
 
