@@ -58,7 +58,9 @@ every_literal_error_is_among_them_test_() ->
 internal() ->
     [{bad_frame, 2}, {attach, 2}, badarg, bad_name, econnaborted, {already_started, 2}] ++
         %% why bytes are no frame or packet: counted
-        [short, truncated, bad_header, bad_length, bad_checksum, spoofed].
+        [short, truncated, bad_header, bad_length, bad_checksum, spoofed] ++
+        %% what a client of a control socket is closed for, and what its socket may say: counted
+        [bad_magic, bad_address, {bad_type, 2}, {bad_version, 2}, econnrefused, econnaborted].
 
 shape(Reason) when is_tuple(Reason) -> {element(1, Reason), tuple_size(Reason)};
 shape(Reason) -> Reason.
