@@ -36,6 +36,8 @@ every_block_is_run(_) ->
             block(Language, Block, Bindings)
         end, erl_eval:new_bindings(), Blocks)
     after
+        %% what a block captures
+        _ = file:delete("lab.pcapng"),
         ok = file:set_cwd(Cwd)
     end.
 
