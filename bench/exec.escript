@@ -6,6 +6,7 @@
 %% many at once beside one after the other; and how fast bytes and files move.
 -mode(compile).
 -include("bench.hrl").
+-include("process.hrl").
 
 -define(ROUNDS, 15).
 %% programs a round: their median is the round's figure
@@ -115,13 +116,6 @@ drain(Proc) ->
 run(Program, Args) ->
     wait_port(open_port({spawn_executable, Program}, [{args, Args}, binary, exit_status, stderr_to_stdout])).
 
-wait_port(Port) ->
-    receive
-        {Port, {data, _}} -> wait_port(Port);
-        {Port, {exit_status, Status}} -> Status
-    after 60000 -> error(timeout)
-    end.
-
 %% A dropbear of our own on a loopback port, with keys of its own under a root's home
 %% that only it sees, and one connection of OpenSSH's client that is kept. The fun
 %% runs a command over it. Only root can log in without a password of his own.
@@ -161,20 +155,6 @@ with_dropbear(Dir, Fun) ->
 over_ssh(Args, none) -> run("/usr/bin/ssh", Args);
 over_ssh(Args, Input) -> run("/bin/sh", ["-c", "exec ssh \"$@\" < \"$0\"", Input | Args]).
 
-%% Dies with us.
-background(Program, Args) ->
-    open_port({spawn_executable, "/usr/bin/setpriv"}, [
-        {args, ["--pdeathsig", "TERM", Program | Args]}, exit_status, stderr_to_stdout, binary
-    ]).
-
-end_process(Port) ->
-    case erlang:port_info(Port, os_pid) of
-        {os_pid, Pid} ->
-            _ = os:cmd("kill " ++ integer_to_list(Pid)),
-            wait_port(Port);
-        undefined -> ok
-    end.
-
 free_port() ->
     {ok, Socket} = gen_tcp:listen(0, [{ip, {127, 0, 0, 1}}]),
     {ok, Number} = inet:port(Socket),
@@ -186,8 +166,3 @@ listens(Number) ->
         {ok, Socket} -> gen_tcp:close(Socket) =:= ok;
         {error, _} -> false
     end.
-
-await(Fun) -> await(Fun, 100).
-
-await(Fun, 0) -> error({timeout, Fun});
-await(Fun, Tries) -> Fun() orelse begin timer:sleep(50), await(Fun, Tries - 1) end.
