@@ -64,12 +64,14 @@
 #define WORD_LINE UINT64_MAX
 #define WORD_SIGNALS (UINT64_MAX - 1)
 #define WORD_NOTIFY (UINT64_MAX - 2)
+#define WORD_NET (UINT64_MAX - 3)
 
 struct agent {
 	const struct boot *boot;
 	int epoll;
 	int signals;
 	int console;
+	int links;     /* events of network interfaces; -1: none */
 	bool in_ready; /* the line may have bytes */
 	bool signals_ready;
 	int64_t stop_at; /* ms; 0: not asked to stop */
@@ -349,6 +351,8 @@ static void wait_events(struct agent *agent, int timeout)
 			if (notify_read(agent->boot))
 				(void)epoll_ctl(agent->epoll, EPOLL_CTL_DEL, agent->boot->notify,
 						NULL);
+		} else if (event[i].data.u64 == WORD_NET) {
+			net_watched(agent->boot->net, agent->links);
 		} else if (event[i].data.u64 == WORD_LINE) {
 			if (event[i].events & (EPOLLHUP | EPOLLERR))
 				_exit(1);
@@ -483,6 +487,9 @@ static bool open_all(struct agent *agent)
 		return false;
 	watch(agent, agent->out.fd, EPOLLIN | EPOLLOUT | EPOLLET, WORD_LINE);
 	watch(agent, agent->signals, EPOLLIN | EPOLLET, WORD_SIGNALS);
+	agent->links = net_watch();
+	if (agent->links >= 0)
+		watch(agent, agent->links, EPOLLIN, WORD_NET);
 	if (agent->boot->ready != NULL && *agent->boot->ready == 0)
 		watch(agent, agent->boot->notify, EPOLLIN, WORD_NOTIFY);
 	return true;

@@ -11,6 +11,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/klog.h>
@@ -75,4 +77,22 @@ void klog_copy(void)
 	if (fd >= 0)
 		close(fd);
 	free(text);
+}
+
+/* One write(2): dprintf(3) would seek, which this file refuses. */
+void klog_warn(const char *format, ...)
+{
+	char text[BOOT_TEXT_MAX], line[BOOT_TEXT_MAX + 32];
+	va_list args;
+	int fd = open("/dev/kmsg", O_WRONLY | O_CLOEXEC), len;
+
+	if (fd < 0)
+		return;
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	/* Without its end it would be shown with the next line. */
+	len = snprintf(line, sizeof(line), "<4>evum-init: %s\n", text);
+	(void)!write(fd, line, (size_t)len);
+	close(fd);
 }

@@ -16,4 +16,7 @@ void klog_copy(void);
 /* Takes the "<6>" off the start of each line, in place; returns the new length. */
 size_t klog_strip(char *text, size_t len);
 
+/* Adds a line, a warning, which names evum-init. */
+void klog_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
 #endif

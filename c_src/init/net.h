@@ -19,6 +19,12 @@ int net_start(struct boot *boot);
 /* In the machine's root: has its programs find names.  What fails is told to the kernel's log. */
 void net_furnish(const struct boot *boot);
 
+/* A descriptor that is readable when interfaces went down or up, for net_watched(); or -1. */
+int net_watch(void);
+
+/* Has an interface that is up again have its routes again. */
+void net_watched(struct net *net, int fd);
+
 /* For net_main(), in the agent. */
 extern struct net *net_shared;
 

@@ -105,7 +105,7 @@ int nic_parse(const char *const fields[NIC_FIELDS], struct nic *nic)
 	    take_domain(fields[NIC_DOMAIN], nic->domain) < 0 ||
 	    take_flag(fields[NIC_IPV6], &nic->ipv6) < 0)
 		return -EINVAL;
-	nic->near = nic_is_near(nic, nic->nameserver);
+	nic->near = nic->nameserver.s_addr != INADDR_ANY && nic_is_near(nic, nic->nameserver);
 	/* Nothing is beyond an interface without an address. */
 	if (nic->address.s_addr == INADDR_ANY && nic->gateway.s_addr != INADDR_ANY)
 		return -EINVAL;

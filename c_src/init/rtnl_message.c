@@ -134,6 +134,12 @@ void rtnl_message_route(struct rtnl_message *message, const struct rtnl_default 
 	put_default(message, route);
 }
 
+void rtnl_message_restore(struct rtnl_message *message, const struct rtnl_default *route)
+{
+	rtnl_message_route(message, route);
+	message->header.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
+}
+
 void rtnl_message_unroute(struct rtnl_message *message, const struct rtnl_default *route)
 {
 	begin_route(message, false, route->index);

@@ -43,6 +43,8 @@ void rtnl_message_add(struct rtnl_message *message, const struct rtnl_address *a
 void rtnl_message_delete(struct rtnl_message *message, const struct rtnl_address *address);
 /* In the place of the default route with that metric, if there is one. */
 void rtnl_message_route(struct rtnl_message *message, const struct rtnl_default *route);
+/* Beside all others; where there is one with that metric it stays, and the answer is EEXIST. */
+void rtnl_message_restore(struct rtnl_message *message, const struct rtnl_default *route);
 void rtnl_message_unroute(struct rtnl_message *message, const struct rtnl_default *route);
 
 /* A route to one host of the interface's network, in the place of an older one; or none. */

@@ -415,9 +415,24 @@ static void rename_to(const char *old, const char *new)
 	close(fd);
 }
 
+/* With what the agent does at such events. */
+static void down_and_up(const struct boot *boot, int events)
+{
+	struct ifreq down = {.ifr_flags = 0};
+
+	net_watched(boot->net, events);
+	cable_request("eth0", SIOCSIFFLAGS, &down);
+	CHECK(routes("eth0") == 0);
+	net_watched(boot->net, events);
+	cable_up("eth0");
+	net_watched(boot->net, events);
+}
+
 static void a_boot_sets_up_what_is_plugged(void)
 {
+	struct ifreq promiscuous = {.ifr_flags = IFF_UP | IFF_PROMISC};
 	struct boot boot = {0};
+	int events, net = rtnl_open();
 
 	CHECK(cmdline_parse("evum.hostname=me evum.nic0=10.0.0.2/24,10.0.0.1,10.0.0.1,evum,0 "
 			    "evum.nic1=,,,,0",
@@ -427,11 +442,23 @@ static void a_boot_sets_up_what_is_plugged(void)
 	has_addresses("eth0", "10.0.0.2/255.255.255.0 ");
 	CHECK(routes("eth0\t00000000\t0100000A") == 1);
 	net_shared = boot.net;
+	events = net_watch();
+	CHECK(events >= 0);
 	/* Its nameserver is on the cable still. */
 	CHECK(net_command("set 0 10.9.0.2/24 10.9.0.1 = = - =") == 0);
 	CHECK(routes("eth0\t0100000A\t00000000") == 1 && routes("eth0") == 3);
+	down_and_up(&boot, events);
+	CHECK(routes("eth0\t00000000\t0100090A") == 1);
+	CHECK(routes("eth0\t0100000A\t00000000") == 1 && routes("eth0") == 3);
 	CHECK(net_command("set 0 10.0.0.2/24 10.0.0.1 = = - =") == 0);
 	CHECK(routes("eth0\t0100000A") == 0 && routes("eth0") == 2);
+	/* What the machine deletes itself stays deleted as long as the interface is up. */
+	CHECK(rtnl_clear_defaults(net, (int)if_nametoindex("eth0"), NULL) == 0);
+	cable_request("eth0", SIOCSIFFLAGS, &promiscuous);
+	net_watched(boot.net, events);
+	CHECK(routes("eth0\t00000000") == 0);
+	close(events);
+	close(net);
 	net_shared = NULL;
 }
 
