@@ -10,6 +10,10 @@
 -define(PROBE_MS, 20000).
 -define(MEMORY_MIB, 128).
 -define(MODULES, "/usr/lib/uml/modules").
+-define(NOBODY, 65534).
+%% of linux/capability.h
+-define(CAP_NET_ADMIN, 12).
+-define(CAP_NET_RAW, 13).
 %% without these no machine runs; without the others machines run with less
 -define(NEEDED, [kernel, initramfs, memory, port, ptrace, reapers]).
 
@@ -46,7 +50,7 @@ verdict(Missing) ->
 report() ->
     %% of the kernel that evum uses we know more than the port program
     Probes = [Check || #{stage := Stage} = Check <- probe(), Stage =/= kernel],
-    [kernel(), modules(), initramfs(), user_namespaces(), memory() | Probes].
+    [kernel(), modules(), initramfs(), user_namespaces(), memory()] ++ Probes ++ [uplink(), ping(), packet(), tap()].
 
 check(Stage, Ok, Format, Args) ->
     #{stage => Stage, ok => Ok, text => unicode:characters_to_binary(io_lib:format(Format, Args))}.
@@ -92,7 +96,53 @@ memory() ->
         false -> check(memory, false, "~b MiB available, a machine wants ~b: end other programs, or add swap", [MiB, ?MEMORY_MIB])
     end.
 
-%% The jail's stages are tried by the port program itself.
+%% --- ways out of a network -------------------------------------------------------
+
+uplink() ->
+    case evum_port:program(evum_uplink) of
+        {ok, File} -> check(uplink, true, "~ts: libslirp, without privileges", [File]);
+        {error, Reason} -> check(uplink, false, "~ts", [evum_error:format(Reason)])
+    end.
+
+%% Which groups may have ICMP sockets; root's uplink runs as 65534.
+ping() ->
+    {ok, Text} = file:read_file("/proc/sys/net/ipv4/ping_group_range"),
+    [First, Last] = [binary_to_integer(W) || W <- string:lexemes(Text, "\t\n ")],
+    Group = case effective("Gid") of 0 -> ?NOBODY; Gid -> Gid end,
+    case Group >= First andalso Group =< Last of
+        true -> check(ping, true, "guests reach the outside with ping too", []);
+        false -> check(ping, false, "guests don't reach the outside with ping; as root: sysctl -w net.ipv4.ping_group_range='0 2147483647'", [])
+    end.
+
+packet() ->
+    case has_capability(?CAP_NET_RAW) of
+        true -> check(packet, true, "machines may join this host's LAN: {uplink, {packet, Interface}}", []);
+        false -> check(packet, false, "{uplink, {packet, Interface}} needs CAP_NET_RAW; as root: setcap cap_net_raw+ep ~ts/evum_uplink", [evm_cfg:priv_dir()])
+    end.
+
+tap() ->
+    case {element(1, file:read_file_info("/dev/net/tun")), has_capability(?CAP_NET_ADMIN)} of
+        {error, _} -> check(tap, false, "this host has no /dev/net/tun; as root: modprobe tun", []);
+        {ok, true} -> check(tap, true, "machines may use tap devices: {uplink, {tap, Name}}", []);
+        {ok, false} -> check(tap, false, "{uplink, {tap, Name}} needs one of yours; as root: ip tuntap add NAME mode tap user YOU", [])
+    end.
+
+has_capability(Bit) ->
+    {match, [Mask]} = re:run(status(), "^CapEff:\\s*([0-9a-f]+)$", [multiline, {capture, all_but_first, binary}]),
+    binary_to_integer(Mask, 16) band (1 bsl Bit) =/= 0.
+
+%% The effective one of a line of four ids.
+effective(Name) ->
+    {match, [Id]} = re:run(status(), "^" ++ Name ++ ":\\s*\\d+\\s+(\\d+)", [multiline, {capture, all_but_first, binary}]),
+    binary_to_integer(Id).
+
+status() ->
+    {ok, Status} = file:read_file("/proc/self/status"),
+    Status.
+
+%% --- the jail -----------------------------------------------------------------------
+
+%% Its stages are tried by the port program itself.
 probe() ->
     case evum_chan:open(evum_port) of
         {ok, Chan} ->

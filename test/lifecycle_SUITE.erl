@@ -186,6 +186,8 @@ the_doctor_is_content(_) ->
     Report = evum_doctor:report(),
     [] = [C || #{stage := S, ok := false} = C <- Report, lists:member(S, [kernel, initramfs, port])],
     [true = is_binary(T) andalso T =/= <<>> || #{text := T} <- Report],
+    [[_] = [C || #{stage := S} = C <- Report, S =:= Stage] || Stage <- [uplink, ping, packet, tap]],
+    [true] = [Ok || #{stage := uplink, ok := Ok} <- Report],
     true = length(Report) > 6.
 
 a_silent_guest_is_stopped_in_time(_) ->
