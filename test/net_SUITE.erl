@@ -35,7 +35,7 @@ all() ->
         a_disk_of_its_own_is_not_changed, a_disk_without_names_stays_so, ifconfig_replaces_what_there_was,
         ifconfig_is_checked, down_and_up_keeps_the_network, a_router_between_two_networks, plugged_while_it_runs,
         plugged_where_it_cannot_be, a_larger_mtu_is_lowered, a_reboot_keeps_address_and_mac, who_asks_by_dhcp_gets_his_own,
-        ipv6_between_two, a_machines_frames_are_sniffed, pings_are_typed
+        ipv6_between_two, a_dists_own_programs_leave_it, a_machines_frames_are_sniffed, pings_are_typed
     ].
 
 %% Two roots of busybox: one with names of its own, one with none.
@@ -44,7 +44,7 @@ make_images(Config) ->
     Script = ["set -e; cd ", ?config(priv_dir, Config), "; PATH=$PATH:/usr/sbin:/sbin;"
               "mkdir -p r/bin r/sbin r/etc r/dev r/proc r/sys r/tmp r/root r/run; cp $(command -v busybox) r/bin/busybox;"
               "for a in $(r/bin/busybox --list); do [ $a = busybox ] || ln -sf busybox r/bin/$a; done;"
-              "ln -sf /bin/busybox r/sbin/init; printf '::sysinit:/bin/true\\n' >r/etc/inittab;"
+              "for a in init poweroff reboot; do ln -sf /bin/busybox r/sbin/$a; done; printf '::sysinit:/bin/true\\n' >r/etc/inittab;"
               "echo root:x:0:0:root:/root:/bin/sh >r/etc/passwd;"
               "mkfs.ext4 -q -F -d r ", Bare, " 16M; echo 10.9.9.9 of-the-image >r/etc/hosts;"
               "echo nameserver 10.9.9.9 >r/etc/resolv.conf; mkfs.ext4 -q -F -d r ", Image, " 16M; chmod 666 ", Image, " ", Bare],
@@ -60,11 +60,14 @@ on_disk(Image, File) ->
     {0, Text, _} = evum_test_lib:sh(["PATH=$PATH:/usr/sbin:/sbin; debugfs -R 'cat ", File, "' ", Image]),
     Text.
 
-pings(Vm, Target) ->
-    case evum:exec(Vm, ["ping", "-c", "1", "-W", "2", Target]) of
-        {ok, #{status := 0}} -> true;
-        {ok, #{status := _}} -> false
-    end.
+%% Does it answer? busybox's ping has room for one large frame, so that one may get lost.
+pings(Vm, Target) -> lists:any(fun(_) -> ping(Vm, Target) end, [1, 2, 3]).
+
+silent(Vm, Target) -> not ping(Vm, Target).
+
+ping(Vm, Target) ->
+    {ok, #{status := Status}} = evum:exec(Vm, ["ping", "-c", "1", "-W", "1", Target]),
+    Status =:= 0.
 
 nic(Vm, No) ->
     #{nics := Nics} = evum:info(Vm),
@@ -76,11 +79,11 @@ addresses_and_names_work_at_once(_) ->
     Sw = net([{subnet, "10.20.0.0/24"}]),
     A = vm([{label, neta}, {net, Sw}]),
     B = vm([{label, netb}, {net, Sw}]),
-    <<"1 packets received">> = out(A, "ping -c 1 -W 2 netb | grep -o '1 packets received'"),
+    true = pings(A, "netb"),
     [true = pings(B, T) || T <- ["neta", "neta.evum", "10.20.0.1", "localhost", "netb"]],
     {ok, Ip} = maps:find(ip, nic(A, 0)),
     true = pings(B, inet:ntoa(Ip)),
-    false = pings(B, "netc"),
+    true = silent(B, "netc"),
     [stop(V) || V <- [A, B]].
 
 the_network_is_there_at_once(_) ->
@@ -216,7 +219,7 @@ down_and_up_keeps_the_network(_) ->
     [begin
         <<>> = out(V, "ip link set eth0 down"),
         until(fun() -> maps:get(link, nic(V, 0)) =:= down end),
-        false = pings(W, "own"),
+        true = silent(W, "own"),
         <<>> = out(V, "ip link set eth0 up"),
         until(fun() -> maps:get(link, nic(V, 0)) =:= up end),
         %% W's question for the address may have to end first
@@ -235,7 +238,7 @@ a_router_between_two_networks(_) ->
     <<>> = out(R, "echo 1 >/proc/sys/net/ipv4/ip_forward"),
     [#{ip := RLeft}, #{ip := RRight}] = [nic(R, N) || N <- [0, 1]],
     [#{ip := IpA}, #{ip := IpB}] = [nic(X, 0) || X <- [A, B]],
-    false = pings(A, inet:ntoa(IpB)),
+    true = silent(A, inet:ntoa(IpB)),
     ok = evum:ifconfig(A, {IpA, "255.255.255.0", RLeft}),
     ok = evum:ifconfig(B, {IpB, "255.255.255.0", RRight}),
     true = pings(A, inet:ntoa(IpB)),
@@ -258,10 +261,10 @@ plugged_while_it_runs(_) ->
     {ok, #{ip := Ip2, name := two}} = evum:plug(V, 0, two),
     true = Ip =/= Ip2,
     true = pings(V, "netb"),
-    false = pings(V, "10.1.0.1"),
+    true = silent(V, "10.1.0.1"),
     ok = evum:unplug(V, 0),
-    false = pings(V, "10.2.0.1"),
-    false = pings(B, inet:ntoa(Ip2)),
+    true = silent(V, "10.2.0.1"),
+    true = silent(B, inet:ntoa(Ip2)),
     <<>> = out(V, "ip -4 -o addr show eth0"),
     #{plugged := false, link := down} = nic(V, 0),
     ok = evum:unplug(V, 0),
@@ -340,12 +343,33 @@ ipv6_between_two(_) ->
             Sw = net([{uplink, {slirp, #{ipv6 => true}}}]),
             [A, B] = [vm([{label, Label}, {net, Sw}]) || Label <- [neta, netb]],
             <<"fe80:", _/binary>> = Ip = out(A, "ip -6 -o addr show eth0 scope link | awk '{print $4}' | cut -d/ -f1"),
-            {ok, #{status := 0}} = evum:exec(B, <<"ping -6 -c 1 -W 2 ", Ip/binary, "%eth0">>),
+            true = pings(B, <<Ip/binary, "%eth0">>),
+            %% what the router advertises
+            until(fun() -> <<>> =/= out(A, "ip -6 -o addr show eth0 scope global") end),
             %% and without, it is off
             {ok, _} = evum:plug(A, 0, net([{name, plain}])),
             <<>> = out(A, "ip -6 -o addr show eth0"),
             [stop(V) || V <- [A, B]]
     end.
+
+%% systemd-networkd is told to ask for other addresses, and doesn't.
+a_dists_own_programs_leave_it(_) ->
+    %% the first time the image is made
+    ct:timetrap({minutes, 10}),
+    {0, Out, _} = evum_test_lib:sh([filename:join(evum_test_lib:tree(), "test/images.sh"), " systemd"], 600000),
+    ok = application:set_env(evum, dist, [{sd, [{file, string:trim(binary_to_list(Out))}, {mem, 192}]}]),
+    Sw = net([]),
+    V = vm([{label, own}, {dist, sd}, {net, Sw}]),
+    Address = fun() -> out(V, "grep -A 1 ' 10\\.77' /proc/net/fib_trie | grep -o '10\\.77\\.0\\.[0-9]*' | sort -u") end,
+    Before = Address(),
+    ok = evum:await(V, init, 60000),
+    <<>> = out(V, "mkdir -p /etc/systemd/network; printf '[Match]\\nName=eth*\\n[Network]\\nAddress=10.66.0.2/24\\n' "
+                  ">/etc/systemd/network/10-other.network; systemctl start systemd-networkd"),
+    <<"active">> = out(V, "systemctl is-active systemd-networkd"),
+    Before = Address(),
+    <<>> = out(V, "grep 10.66 /proc/net/fib_trie || true"),
+    {match, _} = re:run(out(V, "getent hosts own"), "10\\.77\\.0\\.[0-9]+ +own"),
+    stop(V).
 
 %% --- what is seen of it -----------------------------------------------------------------
 
