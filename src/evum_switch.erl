@@ -250,15 +250,15 @@ unforward(Sw, Which) -> call(Sw, {way, {unforward, Which}}).
 %%
 %% This, as every rule, ends with the process that asked for it (in the erl shell with
 %% the shell), with a machine that it names, or when it is healed. `life', a process or
-%% `switch', says otherwise. It holds for all NICs that a machine has here, also
-%% after a reboot, and when it is plugged anew. What ends by itself, and neither by
-%% {@link heal/2} nor with who asked, sends him `{evum, Sw, {rule_ended, Rule, Reason}}'; with
-%% a switch that ends all its rules do, and nothing is sent.
-%% Rules of one port apply in the order in which they were asked for; what an ended
-%% one keeps goes on at once.
+%% `switch', says otherwise. It holds for all NICs that a machine has here, also after a
+%% reboot, and when it is plugged anew. What ends by itself, and neither by {@link heal/2}
+%% nor with who asked, sends him `{evum, Sw, {rule_ended, Rule, Reason}}'; with a switch
+%% that ends all its rules do, and nothing is sent. Rules of one port apply in the order
+%% in which they were asked for; what an ended one keeps goes on at once.
 %%
 %% A machine is given by its pid or label, another port by its label (`gateway', `uplink',
-%% as in {@link ports/1}); what isn't there is `{error, {not_plugged, Vm}}'. What is counted is in {@link info/1}, under `rules'.
+%% as in {@link ports/1}); what isn't there is `{error, {not_plugged, Vm}}'. What is counted
+%% is in {@link info/1}, under `rules'.
 -spec fault(switch(), evum_rule:vm() | {evum_rule:vm(), evum_rule:vm()} | all, map() | proplists:proplist()) -> {ok, rule()} | error().
 fault(Sw, On, Spec) -> rule(Sw, evum_rule:fault(On, Spec)).
 
@@ -275,9 +275,9 @@ partition(Sw, Groups, Opts) -> rule(Sw, evum_rule:partition(Groups, Opts)).
 %% `fun(Frame, from | to, State) -> {Verdict, State}'. Verdicts: `forward', `drop', `{hold,
 %% Tag}' until {@link release/2}, `{replace, Frame}', `{also, Frames}', which follow it
 %% the same way; what comes from a machine must come from its address. What waits for
-%% it and what it holds is 4 MiB at most each, a direction; more is dropped. The rule ends with `{filter_crashed, {Class, Reason, Stack}}',
-%% `{bad_verdict, Answer}', or `{timeout, filter}' after a second; what it held then
-%% goes on.
+%% it and what it holds is 4 MiB at most each, a direction; more is dropped. The rule
+%% ends with `{filter_crashed, {Class, Reason, Stack}}', `{bad_verdict, Answer}', or
+%% `{timeout, filter}' after a second; what it held then goes on.
 -spec filter(switch(), evum_rule:vm() | all, evum_filter:callback(), State :: term()) -> {ok, rule()} | error().
 filter(Sw, On, Fun, State) -> filter(Sw, On, Fun, State, []).
 
