@@ -31,7 +31,7 @@
 -spec answer(Query :: binary(), zone()) -> {reply, binary()} | forward | ignore.
 answer(<<_Id:16, 0:1, _/bitstring>> = Query, Zone) when byte_size(Query) >= 12 ->
     case question(Query) of
-        {ok, Question} -> question(Question, Query, Zone);
+        {ok, Question} -> respond(Question, Query, Zone);
         {error, Rcode} -> {reply, header_only(Query, Rcode)}
     end;
 answer(_, _Zone) -> ignore.
@@ -76,27 +76,27 @@ question_bytes(Bytes, At) ->
 %% {Name as the zone writes it, type, class}, or the code of the error.
 question(Query) ->
     try inet_dns:decode(Query) of
-        {ok, Message} -> question(inet_dns:header(inet_dns:msg(Message, header), opcode), inet_dns:msg(Message, qdlist));
+        {ok, Message} -> asked(inet_dns:header(inet_dns:msg(Message, header), opcode), inet_dns:msg(Message, qdlist));
         {error, _} -> {error, ?FORMERR}
     catch
         %% it has no words for some lies
         _:_ -> {error, ?FORMERR}
     end.
 
-question('query', [Question]) ->
+asked('query', [Question]) ->
     Name = string:lowercase(inet_dns:dns_query(Question, domain)),
     {ok, {Name, inet_dns:dns_query(Question, type), inet_dns:dns_query(Question, class)}};
-question('query', _) -> {error, ?FORMERR};
-question(_, _) -> {error, ?NOTIMP}.
+asked('query', _) -> {error, ?FORMERR};
+asked(_, _) -> {error, ?NOTIMP}.
 
-question({Name, Type, Class}, Query, Zone) when Class =:= in; Class =:= any ->
+respond({Name, Type, Class}, Query, Zone) when Class =:= in; Class =:= any ->
     case known(Name, Type, Zone) of
         {known, Data} -> {reply, reply(Query, ?NOERROR, Data)};
         unknown -> {reply, reply(Query, ?NXDOMAIN, [])};
         other when map_get(uplink, Zone) -> forward;
         other -> {reply, reply(Query, ?NXDOMAIN, [])}
     end;
-question(_, Query, _Zone) -> {reply, reply(Query, ?REFUSED, [])}.
+respond(_, Query, _Zone) -> {reply, reply(Query, ?REFUSED, [])}.
 
 %% {known, [{Type, Data}]}; unknown: the name would be ours, and isn't there.
 known(Name, Type, Zone) ->
@@ -115,16 +115,19 @@ plain(Known) -> Known.
 
 whose(Name, #{domain := Domain} = Zone) ->
     Apex = string:lowercase(Domain),
-    case lists:suffix("." ++ Apex, Name) of
-        true -> {name, lists:sublist(Name, length(Name) - length(Apex) - 1)};
-        false when Name =:= Apex -> apex;
-        false ->
-            case {lists:member($., Name), address(Name)} of
-                {false, _} -> plain;
-                {true, {ok, Ip}} -> case in_subnet(Ip, Zone) of true -> {address, Ip}; false -> other end;
-                {true, error} -> other
-            end
+    case {lists:suffix("." ++ Apex, Name), lists:member($., Name)} of
+        {true, _} -> {name, lists:sublist(Name, length(Name) - length(Apex) - 1)};
+        {false, _} when Name =:= Apex -> apex;
+        {false, false} -> plain;
+        {false, true} -> reverse(address(Name), Zone)
     end.
+
+reverse({ok, Ip}, Zone) ->
+    case in_subnet(Ip, Zone) of
+        true -> {address, Ip};
+        false -> other
+    end;
+reverse(error, _Zone) -> other.
 
 known_label(Label, Type, Zone) ->
     case [Ip || {Name, Ip} <- names(Zone), string:lowercase(Name) =:= Label] of
