@@ -491,7 +491,11 @@ reboot(Vm) -> call(Vm, {reboot, ?BOOT_MS}, 2 * ?BOOT_MS + ?CALL_MS).
 memory(Vm, MiB) when is_integer(MiB), MiB >= 32 -> call(Vm, {memory, MiB, 3 * ?CALL_MS}, 6 * ?CALL_MS);
 memory(_Vm, _MiB) -> {error, {bad_option, mem}}.
 
-%% @doc What is known of a machine.
+%% @doc What is known of a machine. `nics' is a list of maps, a NIC each: `nic' (its number),
+%% `mac', `net' (the network that it is on, or is to be on when that is there again),
+%% `plugged', `ip', `mtu', `link' (`up' once the guest has opened it), and what the port
+%% program counts: `rx_frames' and `rx_bytes' from the guest, `tx_frames' and `tx_bytes' to
+%% it, `rx_bad', `tx_dropped'.
 -spec info(vm()) -> map() | error().
 info(Vm) ->
     case call(Vm, info, ?CALL_MS) of
