@@ -415,7 +415,7 @@ get(_Vm, _Path, _To, _Opts) -> {error, {bad_option, file}}.
 %% the network gave it.
 %%
 %% `{error, {bad_option, ip | netmask | gateway}}': they are no addresses, or not of one
-%% network; `{address_in_use, Ip}': another machine's; a POSIX code: the guest's refusal.
+%% network; `{address_in_use, Ip}': another machine's; `paused'; a POSIX code: the guest's refusal.
 -spec ifconfig(vm(), {Ip :: evum_net:address(), Netmask :: evum_net:address(), Gateway :: evum_net:address()}) -> ok | error().
 ifconfig(Vm, Addresses) -> with(Vm, fun(Pid) -> evum_net:ifconfig(Pid, Addresses) end).
 
@@ -460,7 +460,7 @@ subscribed([Net | Rest], Pid, Done) ->
 %%
 %% The MTU is the network's, unless the machine was started with another one: a guest can
 %% only lower it, and only to 1500 or less. `{error, {no_nic, Nic}}', `{unknown_net, Net}',
-%% `{no_address, Subnet}': the network is full; a POSIX code: the guest's refusal, after
+%% `{no_address, Subnet}': the network is full; `paused'; a POSIX code: the guest's refusal, after
 %% which the NIC is unplugged.
 -spec plug(vm(), Nic :: 0..7, Net :: pid() | atom()) ->
     {ok, #{ip := inet:ip4_address(), mtu := pos_integer(), name := atom()}} | error().

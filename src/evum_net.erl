@@ -28,7 +28,7 @@
 -spec ifconfig(pid(), term()) -> ok | {error, {bad_option, ip | netmask | gateway} | error()}.
 ifconfig(Vm, {Ip, Netmask, Gateway}) ->
     case check(Ip, Netmask, Gateway) of
-        {ok, Address, Argv} -> set_address(Vm, Address, Argv);
+        {ok, Address, Argv} -> running(Vm, fun() -> set_address(Vm, Address, Argv) end);
         {error, _} = Error -> Error
     end;
 ifconfig(_Vm, _Other) -> {error, {bad_option, ip}}.
@@ -109,7 +109,7 @@ networks(Vm) ->
 -spec plug(pid(), term(), term()) -> {ok, map()} | {error, error()}.
 plug(Vm, Nic, Net) ->
     case evum_switch:find(Net) of
-        {ok, Sw} -> plug_into(Vm, Nic, Sw);
+        {ok, Sw} -> running(Vm, fun() -> plug_into(Vm, Nic, Sw) end);
         {error, _} = Error -> Error
     end.
 
@@ -129,7 +129,9 @@ plugged(#{address := Address, gateway := Gateway, nameserver := Nameserver, doma
 
 %% @doc Takes an interface off its network; the guest sees it down.
 -spec unplug(pid(), term()) -> ok | {error, error()}.
-unplug(Vm, Nic) ->
+unplug(Vm, Nic) -> running(Vm, fun() -> unplug_from(Vm, Nic) end).
+
+unplug_from(Vm, Nic) ->
     case evum_vm:call(Vm, {unplug, Nic, ?CALL_MS}, 2 * ?CALL_MS) of
         ok -> guest(Vm, [<<"down">>, integer_to_binary(Nic)]);
         {error, _} = Error -> Error
@@ -142,7 +144,7 @@ guest(Vm, Argv) ->
     case evum_proc:exec(Vm, Program) of
         {ok, #{status := 0}} -> ok;
         {ok, #{status := Status}} -> {error, Status};
-        {error, {timeout, _}} -> {error, {timeout, net, unresponsive}};
+        {error, {timeout, _}} -> {error, {timeout, interface, unresponsive}};
         {error, _} = Error -> Error
     end.
 
@@ -159,5 +161,13 @@ nic(Vm, No) ->
 nics(Vm) ->
     case evum_vm:call(Vm, info, ?CALL_MS) of
         {ok, #{nics := Nics}} -> {ok, Nics};
+        {error, _} = Error -> Error
+    end.
+
+%% A paused guest sets nothing, and would be waited for in vain.
+running(Vm, Fun) ->
+    case evum_vm:call(Vm, brief, ?CALL_MS) of
+        #{state := paused} -> {error, paused};
+        #{} -> Fun();
         {error, _} = Error -> Error
     end.

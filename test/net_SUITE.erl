@@ -34,7 +34,8 @@ all() ->
         addresses_and_names_work_at_once, the_network_is_there_at_once, the_seeds_session, every_root_has_its_names,
         a_disk_of_its_own_is_not_changed, a_disk_without_names_stays_so, ifconfig_replaces_what_there_was,
         ifconfig_is_checked, down_and_up_keeps_the_network, a_router_between_two_networks, plugged_while_it_runs,
-        plugged_where_it_cannot_be, a_larger_mtu_is_lowered, a_reboot_keeps_address_and_mac, who_asks_by_dhcp_gets_his_own,
+        plugged_where_it_cannot_be, a_paused_machine_is_left_alone, a_larger_mtu_is_lowered,
+        a_restarted_switch_costs_no_network, eight_interfaces, a_reboot_keeps_address_and_mac, who_asks_by_dhcp_gets_his_own,
         ipv6_between_two, a_dists_own_programs_leave_it, a_machines_frames_are_sniffed, pings_are_typed
     ].
 
@@ -66,8 +67,11 @@ pings(Vm, Target) -> lists:any(fun(_) -> ping(Vm, Target) end, [1, 2, 3]).
 silent(Vm, Target) -> not ping(Vm, Target).
 
 ping(Vm, Target) ->
-    {ok, #{status := Status}} = evum:exec(Vm, ["ping", "-c", "1", "-W", "1", Target]),
+    {ok, #{status := Status}} = evum:exec(Vm, ["ping", "-c", "1", "-W", "1" | target(Target)]),
     Status =:= 0.
+
+target([[_ | _] | _] = Words) -> Words;
+target(Name) -> [Name].
 
 nic(Vm, No) ->
     #{nics := Nics} = evum:info(Vm),
@@ -290,6 +294,37 @@ plugged_where_it_cannot_be(_) ->
     true = pings(V, "10.1.0.1"),
     stop(V),
     {error, noproc} = evum:plug(V, 0, Sw).
+
+a_paused_machine_is_left_alone(_) ->
+    Sw = net([]),
+    V = vm([{net, Sw}]),
+    ok = evum:pause(V),
+    {error, paused} = evum:ifconfig(V, {"10.77.0.9", "255.255.255.0", "10.77.0.1"}),
+    {error, paused} = evum:plug(V, 0, Sw),
+    {error, paused} = evum:unplug(V, 0),
+    #{plugged := true} = nic(V, 0),
+    ok = evum:resume(V),
+    true = pings(V, "10.77.0.1"),
+    stop(V).
+
+a_restarted_switch_costs_no_network(_) ->
+    Sw = net([{name, again}]),
+    [V, W] = [vm([{label, Label}, {net, again}]) || Label <- [own, other]],
+    #{ip := Ip, mac := Mac} = nic(V, 0),
+    exit(Sw, kill),
+    until(fun() -> is_pid(whereis(again)) andalso whereis(again) =/= Sw andalso maps:get(plugged, nic(V, 0)) andalso maps:get(plugged, nic(W, 0)) end),
+    #{ip := Ip, mac := Mac} = nic(V, 0),
+    true = pings(V, "other"),
+    true = pings(W, "own"),
+    [stop(X) || X <- [V, W]].
+
+eight_interfaces(_) ->
+    Sw = net([{mtu, 1500}]),
+    V = vm([{net, lists:duplicate(8, Sw)}]),
+    <<"8">> = out(V, "ip -4 -o addr | grep -c 'eth[0-7] *inet 10.77'"),
+    <<"8">> = out(V, "ip route | grep -c ^default"),
+    [true = pings(V, ["-I", "eth" ++ integer_to_list(N), "10.77.0.1"]) || N <- [0, 7]],
+    stop(V).
 
 %% A guest's device can be lowered to 1500 or less, and not be raised.
 a_larger_mtu_is_lowered(_) ->
