@@ -168,7 +168,8 @@ static int port_settle(struct port *port)
 				SOURCE_OUT);
 	if (err || !port->vm)
 		return err;
-	err = frames_settle(port, port->wire.queued < PORT_OUT_HIGH);
+	/* Behind what waits a frame would be copied; in the guest's socket it waits as well. */
+	err = frames_settle(port, !port->wire.queued);
 	if (err)
 		return err;
 	dispatch = port->stopping || port->wire.queued < PORT_OUT_HIGH;

@@ -298,7 +298,10 @@ int wire_send_parts(struct wire *wire, const uint8_t *head, size_t head_len,
 	if (sent < 0 && errno != EAGAIN && errno != EINTR)
 		return -errno;
 	sent = sent < 0 ? 0 : sent;
-	return (size_t)sent == len ? 0 : wire_add_rest(wire, all, count + 1, len, (size_t)sent);
+	if ((size_t)sent == len)
+		return 0;
+	widen(wire->out, &wire->out_wide);
+	return wire_add_rest(wire, all, count + 1, len, (size_t)sent);
 }
 
 /* Keeps one block: fresh memory for each would cost more than the copy into it. */
