@@ -159,17 +159,24 @@ link(No, Link, #net{nics = Nics} = Net) ->
 
 %% --- changes at run time ------------------------------------------------------------
 
-%% @doc Plugs a NIC into a network, in place of where it was. What the guest is to set
-%% is returned; the MTU is one that its device can take.
--spec plug(Nic :: byte(), Sw :: pid(), net()) -> {{ok, evum_switch:plugged()}, net()} | {{error, term()}, net()}.
+%% @doc Plugs a NIC into a network, in place of where it was; it stays there where that
+%% fails. What the guest is to set is returned; the MTU is one that its device can take.
+-spec plug(Nic :: byte(), Sw :: pid(), net()) -> {{ok, evum_switch:plugged()} | {error, term()}, net()}.
 plug(No, Sw, #net{nics = Nics} = Net) when is_map_key(No, Nics) ->
-    Nic = leave(maps:get(No, Nics)),
-    case connect(No, Nic#nic{net = Sw}, Net) of
-        {ok, #nic{plugged = #{mtu := Mtu} = Plugged, mtu = Own} = New} ->
+    #{No := #nic{plugged = Before, mtu = Own} = Nic} = Nics,
+    case connect(No, Nic#nic{net = Sw, ip = undefined, home = undefined}, Net) of
+        {ok, #nic{plugged = #{mtu := Mtu} = Plugged} = New} ->
+            unplug_old(Before, Plugged),
             {{ok, Plugged#{mtu := mtu(Mtu, Own)}}, Net#net{nics = Nics#{No := New}}};
-        {error, _} = Error -> {Error, Net#net{nics = Nics#{No := Nic}}}
+        {error, _} = Error -> {Error, Net}
     end;
 plug(No, _Sw, Net) -> {{error, {no_nic, No}}, Net}.
+
+unplug_old(#{switch := Sw}, #{switch := Sw}) -> ok;
+unplug_old(#{switch := Sw, no := No}, _New) ->
+    _ = evum_switch:unplug(Sw, No),
+    ok;
+unplug_old(none, _New) -> ok.
 
 %% The network's, the device's, or what the device can be lowered to.
 mtu(Mtu, Own) when Mtu >= Own -> Own;

@@ -367,7 +367,12 @@ a_nic_is_plugged_and_unplugged(_) ->
     true = reaches(A, Ip),
     {error, {no_nic, 7}} = evum_vm:call(B, {plug, 7, Sw, 1000}, 2000),
     {error, {no_nic, 7}} = evum_vm:call(B, {unplug, 7, 1000}, 2000),
+    %% what fails leaves it where it is
     {error, {no_network, _}} = evum_vm:call(B, {plug, 0, self(), 1000}, 2000),
+    {ok, #{address := Address}} = evum_vm:call(B, {plug, 0, Sw, 1000}, 2000),
+    true = reaches(A, Ip),
+    {ok, #{address := <<"10.8.0.2/24">>}} = evum_vm:call(B, {plug, 0, switch([{subnet, "10.8.0.0/24"}]), 1000}, 2000),
+    [] = [P || #{label := b} = P <- evum_switch:ports(Sw)],
     stop_all([A, B]).
 
 %% --- who comes and goes ----------------------------------------------------------------------
