@@ -23,7 +23,7 @@
     | {capture, File :: binary(), evum_capture:opts()}
     | subscribe.
 -type request() :: #{kind := kind(), on := on(), spec := spec(), asker := evum_asker:asker(), life := pid() | switch}.
--type result() :: {ok, request()} | {error, {bad_option, term()} | {local, file:posix(), File :: binary()}}.
+-type result() :: {ok, request()} | {error, {bad_option, term()} | {not_plugged, term()} | {local, file:posix(), File :: binary()}}.
 
 %% @doc A fault; its map may say whose life it shares.
 -spec fault(On :: term(), Spec :: term()) -> result().
@@ -100,6 +100,17 @@ life_value(_Life) -> error.
 
 checked(_Kind, _On, {error, _} = Error, _Spec) -> Error;
 checked(Kind, On, {ok, Opts}, Spec) ->
+    case is_on(Kind, On) of
+        true -> requested(Kind, On, Opts, Spec);
+        false -> {error, {not_plugged, On}}
+    end.
+
+%% No machine is a tuple, and a switch believes those that are made here.
+is_on(partition, {groups, _}) -> true;
+is_on(fault, {pair, _, _}) -> true;
+is_on(_Kind, On) -> not is_tuple(On).
+
+requested(Kind, On, Opts, Spec) ->
     case Spec(Opts) of
         {ok, Checked} ->
             Asker = evum_asker:self(),

@@ -103,11 +103,12 @@ with_way({error, _} = Error, Pid) ->
     Error.
 
 %% @doc Ends a network; its machines stay and are unplugged.
--spec stop(switch()) -> ok | {error, {no_network, switch()}}.
+-spec stop(switch()) -> ok | error().
 stop(Sw) ->
     try
         gen_server:stop(where(Sw), normal, ?CALL_MS)
     catch
+        exit:timeout -> {error, {timeout, network, unresponsive}};
         exit:_ -> {error, {no_network, Sw}}
     end.
 
@@ -287,7 +288,8 @@ filter(Sw, On, Fun, State, Opts) -> rule(Sw, evum_rule:filter(On, Fun, State, Op
 
 %% @doc The frames that a filter holds under a tag go on, in their order.
 -spec release(rule(), Tag :: term()) -> ok | error().
-release({Sw, _} = Rule, Tag) -> call(Sw, {rule, {release, Rule, Tag}}).
+release({Sw, _} = Rule, Tag) -> call(Sw, {rule, {release, Rule, Tag}});
+release(Other, _Tag) -> {error, {no_rule, Other}}.
 
 %% @doc Writes frames into a file of this host, which is emptied, for Wireshark (pcapng):
 %% a machine's, from it and to it, as they are at its end of the cable; or `all', each
@@ -353,6 +355,7 @@ call(Sw, Request) ->
     try
         gen_server:call(where(Sw), Request, ?CALL_MS)
     catch
+        exit:{timeout, _} -> {error, {timeout, network, unresponsive}};
         exit:_ -> {error, {no_network, Sw}}
     end.
 

@@ -543,6 +543,9 @@ requests_are_checked_test_() -> with(?FUNCTION_NAME, fun(Net) ->
         rule(Net, evum_rule:fault(d, #{})), rule(Net, evum_rule:fault({a, d}, #{})), rule(Net, evum_rule:partition([[a], [d]], #{})),
         rule(Net, evum_rule:filter(d, Nop, 0, #{})), rule(Net, evum_rule:capture(d, file(), #{})), rule(Net, evum_rule:subscribe(d, #{}))
     ]],
+    %% pairs and groups are shapes of our own: a switch that met one where none is meant would crash
+    [?assertEqual({error, {not_plugged, On}}, Ask(On)) || On <- [{pair, a, b}, {groups, [[a], [b]]}, {groups, a}, {a, b}],
+        Ask <- [fun(It) -> evum_rule:filter(It, Nop, 0, []) end, fun(It) -> evum_rule:capture(It, file(), []) end, fun(It) -> evum_rule:subscribe(It, []) end]],
     ?assertEqual([], list(Net)),
     ?assertEqual(false, filelib:is_file(file()))
 end).
