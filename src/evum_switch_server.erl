@@ -74,7 +74,7 @@ handle_call({address, No, Ip}, _From, #state{lan = #lan{ports = Ports} = Lan} = 
     end;
 handle_call({way, Request}, _From, #state{way = Way} = S) ->
     {Reply, Way1} = evum_way:request(Request, Way),
-    {reply, Reply, S#state{way = Way1}};
+    {reply, Reply, with_way(Way1, S)};
 handle_call({rule, Request}, _From, #state{rules = Rules} = S) ->
     {Reply, Rules1} = evum_rules:request(Request, Rules),
     {reply, Reply, S#state{rules = Rules1}};
@@ -98,7 +98,7 @@ handle_info(Message, #state{rules = Rules} = S) ->
 
 way_info(Message, #state{way = Way} = S) ->
     case evum_way:info(Message, Way) of
-        {ok, Way1} -> S#state{way = Way1};
+        {ok, Way1} -> with_way(Way1, S);
         ignore -> own_info(Message, S)
     end.
 
@@ -116,8 +116,10 @@ own_info(_Other, S) -> S.
 
 %% @private
 -spec terminate(term(), #state{}) -> ok.
-terminate(_Reason, #state{rules = Rules, way = Way}) ->
+terminate(_Reason, #state{rules = Rules, way = Way, router = Router}) ->
     ok = evum_way:close(Way),
+    %% a switch that was stopped ends normally: no link takes it along
+    Router =:= undefined orelse exit(Router, shutdown),
     evum_rules:stop(Rules).
 
 %% --- the gateway ---------------------------------------------------------------------------
@@ -146,7 +148,10 @@ gateway_no(Way) -> evum_way:gateway_no(Way).
 
 %% --- ports ----------------------------------------------------------------------------------
 
-with_machine(Port, #state{way = Way} = S) -> S#state{way = evum_way:plugged(Port, Way)}.
+with_machine(Port, #state{way = Way} = S) -> with_way(evum_way:plugged(Port, Way), S).
+
+%% The port of an uplink may be new: rules are for it too.
+with_way(Way, #state{rules = Rules} = S) -> S#state{way = Way, rules = evum_rules:plugged(Rules)}.
 
 added(#port{no = No, owner = Owner}, #state{monitors = Monitors, rules = Rules} = S) ->
     S#state{next = No + 1, monitors = Monitors#{monitor(process, Owner) => No}, rules = evum_rules:plugged(Rules)}.
