@@ -41,7 +41,9 @@
     vm :: vm(),
     guest_port :: inet:port_number(),
     %% the machine whose it is now, or why it is nobody's
-    state = waiting :: waiting | {error, term()} | {open, evum_frame:mac()}
+    state = waiting :: waiting | {error, term()} | {open, evum_frame:mac()},
+    %% of a machine that was given by its pid: nobody comes after it
+    monitor :: undefined | reference()
 }).
 
 -record(way, {
@@ -77,7 +79,7 @@ is_option(_Key, _Value) -> false.
 %% that was possible the request `started' tells.
 -spec new(evum_lan:lan(), config()) -> way().
 new(Lan, #{uplink := Uplink, forward := Forwards} = Config) ->
-    Way = #way{lan = Lan, config = Config, forwards = [new_forward(Host, Guest) || {Host, Guest} <- Forwards]},
+    Way = #way{lan = Lan, config = Config, forwards = [watched(new_forward(Host, Guest)) || {Host, Guest} <- Forwards]},
     case Uplink of
         none -> Way;
         _ -> running(Way)
@@ -85,6 +87,9 @@ new(Lan, #{uplink := Uplink, forward := Forwards} = Config) ->
 
 new_forward({Proto, Ip, Port}, {Vm, GuestPort}) ->
     #forward{proto = Proto, host = Ip, port = Port, vm = Vm, guest_port = GuestPort}.
+
+watched(#forward{vm = Vm} = Forward) when is_pid(Vm) -> Forward#forward{monitor = monitor(process, Vm)};
+watched(Forward) -> Forward.
 
 %% @doc A machine was plugged in, or again after a reboot, or has another address.
 -spec plugged(#port{}, way()) -> way().
@@ -103,15 +108,10 @@ running(#way{uplink = undefined, timer = undefined} = Way) ->
     end;
 running(Way) -> Way.
 
-%% @doc A machine is gone, and with it its connections and ways in. Those of a label
-%% wait for the next of the label.
+%% @doc A machine is gone, and with it its connections and ways in. They wait until it is
+%% plugged again, those of a label for the next of the label.
 -spec unplugged(#port{}, way()) -> way().
-unplugged(#port{no = No, owner = Owner}, Way) ->
-    #way{forwards = Forwards} = Way1 = gone(No, Way),
-    case is_process_alive(Owner) of
-        true -> Way1;
-        false -> Way1#way{forwards = [F || F <- Forwards, F#forward.vm =/= Owner]}
-    end.
+unplugged(#port{no = No}, Way) -> gone(No, Way).
 
 %% @doc Adds or ends a way in; or says whether the uplink could be started.
 -spec request(request(), way()) -> {{ok, inet:port_number()} | ok | {error, term()}, way()}.
@@ -130,6 +130,7 @@ request({unforward, Which}, #way{forwards = Forwards} = Way) ->
         {[], _} -> {{error, {no_forward, Which}}, Way};
         {Ended, Rest} ->
             lists:foreach(fun(F) -> end_forward(F, Way) end, Ended),
+            _ = [demonitor(Monitor, [flush]) || #forward{monitor = Monitor} <- Ended, Monitor =/= undefined],
             {ok, Way#way{forwards = Rest}}
     end.
 
@@ -140,7 +141,7 @@ add(_Forward, _Port, #way{uplink = undefined, last_error = Reason} = Way) -> {{e
 add(Forward, Port, #way{forwards = Forwards} = Way) ->
     case open(Forward, Port, Way) of
         #forward{state = {open, _}, port = HostPort} = Opened ->
-            {{ok, HostPort}, Way#way{forwards = Forwards ++ [Opened]}};
+            {{ok, HostPort}, Way#way{forwards = Forwards ++ [watched(Opened)]}};
         #forward{state = {error, Reason}} -> {{error, Reason}, Way}
     end.
 
@@ -149,7 +150,7 @@ end_forward(#forward{state = {open, _}, proto = Proto, port = Port}, #way{uplink
     ok;
 end_forward(_Forward, _Way) -> ok.
 
-%% @doc Is it a message to a way? The uplink ended, or is to be started again.
+%% @doc Is it a message to a way? The uplink ended, or is to be started again; a machine ended.
 -spec info(term(), way()) -> {ok, way()} | ignore.
 info({'EXIT', Uplink, Reason}, #way{uplink = Uplink} = Way) when is_pid(Uplink) ->
     logger:warning("the uplink of ~ts ended and is started again: ~ts", [(Way#way.lan)#lan.name, evum_error:format(reason(Reason))]),
@@ -159,6 +160,13 @@ info({?MODULE, restart}, #way{timer = Timer, restarts = Restarts} = Way) when Ti
     case start(Way1) of
         {ok, Way2} -> {ok, Way2#way{restarts = Restarts + 1}};
         {error, Reason} -> {ok, later(Reason, Way1)}
+    end;
+info({'DOWN', Monitor, process, _, _}, #way{forwards = Forwards} = Way) ->
+    case lists:keytake(Monitor, #forward.monitor, Forwards) of
+        {value, Forward, Rest} ->
+            end_forward(Forward, Way),
+            {ok, Way#way{forwards = Rest}};
+        false -> ignore
     end;
 info(_Message, _Way) -> ignore.
 
