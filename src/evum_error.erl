@@ -111,6 +111,7 @@ sentence({timeout, {file, Name}, Seen}) -> f("the guest had no file ~ts in time:
 sentence({timeout, {port, Port}, Seen}) -> f("nothing listened on port ~b of the guest in time: ~ts", [Port, seen(Seen)]);
 sentence({timeout, net, Seen}) -> f("the guest had no network in time: ~ts", [seen(Seen)]);
 sentence({timeout, init, Seen}) -> f("the guest's init wasn't ready in time: ~ts", [seen(Seen)]);
+sentence({timeout, network, unresponsive}) -> "the network's process didn't answer in time";
 sentence({timeout, What, unresponsive}) -> f("the machine's process didn't answer in time (~tp)", [What]);
 sentence({timeout, What, Stage}) -> f("~tp took too long, in stage ~ts", [What, stage(Stage)]);
 %% how machines and programs end
@@ -193,7 +194,8 @@ option(target) -> "what is pinged must be an address or a host's name";
 option(nameserver) -> "nameserver must be an IPv4 address";
 option(mtu) -> "mtu must be a number from 576 to 65150";
 option(uplink) -> "uplink must be none, slirp, {slirp, Map}, {packet, Interface} or {tap, Interface}";
-option(forward) -> "forward must be a list of {{tcp | udp, HostPort}, {Machine, GuestPort}}, the host's port with an address before it or without";
+option(forward) -> "forward must be a list of {{tcp | udp, HostPort}, {Machine, GuestPort}}, the host's port with an address before it or without; "
+    "machines of {packet, _} and {tap, _} have addresses outside instead";
 option(domain) -> "domain must be words of letters, digits and inner hyphens with dots between";
 option(ping) -> "ping must be an IPv4 address or a list of them";
 option(mem) -> "mem must be a number of MiB, 32 or more";

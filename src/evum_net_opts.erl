@@ -32,6 +32,8 @@
 check(Opts) ->
     Defaults = #{uplink => none, forward => [], domain => <<"evum">>, ping => []},
     case evum_opts:check(Opts, fun option/2, Defaults) of
+        %% where machines have addresses outside no port of the host leads to them
+        {ok, #{uplink := {How, _}, forward := [_ | _]}} when How =:= packet; How =:= tap -> {error, {bad_option, forward}};
         {ok, #{gateway := Gateway} = Net} -> with_gateway(Gateway, maps:remove(gateway, Net));
         Checked -> Checked
     end.
@@ -52,8 +54,9 @@ with_gateway(_Gateway, _Net) -> {error, {bad_option, gateway}}.
 
 %% @doc Checks one option of a network; unknown keys are errors too.
 -spec value(Key :: term(), Value :: term()) -> {ok, term()} | error.
-value(name, Name) when is_atom(Name), Name =/= undefined, not is_boolean(Name) -> {ok, Name};
-value(subnet, Subnet) when is_map(Subnet) -> {ok, Subnet};
+%% `none' and `all' are no network, and all of them
+value(name, Name) when is_atom(Name), Name =/= undefined, Name =/= none, Name =/= all, not is_boolean(Name) -> {ok, Name};
+value(subnet, Subnet) when is_map(Subnet) -> evum_subnet:checked(Subnet);
 value(subnet, Text) -> evum_subnet:parse(Text);
 value(gateway, Ip) -> evum_subnet:ip(Ip);
 value(nameserver, Ip) -> evum_subnet:ip(Ip);

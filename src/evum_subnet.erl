@@ -2,7 +2,7 @@
 %% A network's addresses; pure
 -module(evum_subnet).
 
--export([parse/1, from_base/1, with_gateway/2, default/2]).
+-export([parse/1, checked/1, from_base/1, with_gateway/2, default/2]).
 -export([free/2, contains/2, usable/2, overlaps/2]).
 -export([gateway/1, prefix/1, broadcast/1, network/1, text/1, address/2]).
 -export([ip/1, ip_text/1, number/1, netmask_prefix/1]).
@@ -25,6 +25,21 @@ parse(Text) ->
     catch
         error:_ -> error
     end.
+
+%% @doc Is it one that was made here? Options that were checked are checked again.
+-spec checked(map()) -> {ok, subnet()} | error.
+checked(#{network := Network, prefix := Prefix, gateway := Gateway, first := First} = Subnet) when
+    map_size(Subnet) =:= 4, is_integer(Network), is_integer(Prefix), is_integer(Gateway), is_integer(First)
+->
+    case subnet(Network, Prefix) of
+        {ok, _} when Gateway >= 0, First >= 0 ->
+            case usable(tuple(Gateway), Subnet) andalso usable(tuple(First), Subnet) of
+                true -> {ok, Subnet};
+                false -> error
+            end;
+        _ -> error
+    end;
+checked(_) -> error.
 
 %% A host's address, in place of the network's, is most likely a slip.
 subnet(Network, Prefix) when Prefix >= 8, Prefix =< 30, Network band (16#ffffffff bsr Prefix) =:= 0 ->

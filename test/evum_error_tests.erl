@@ -21,7 +21,7 @@ examples() ->
         {timeout, {file, "/f"}, <<"/ is there, /f isn't">>}, {timeout, {port, 80}, []}, {timeout, {port, 80}, [22, 25]},
         {timeout, {port, 80}, booting}, {timeout, net, <<"no interface">>}, {timeout, init, <<>>}, {bad_option, {port, 0}}, {bad_option, {file, a}},
         eproto, ebadmsg, {ebadmsg, <<"/f">>}, eopnotsupp, {bad_option, source}, {bad_option, path}, {bad_option, file}, {bad_option, mode}, {bad_option, max_size}, {timeout, up, agent}, {timeout, console_input, 1},
-        {timeout, {text, "ä"}, <<>>}, {timeout, {text, <<"ä"/utf8>>}, <<>>}, {timeout, stop, unresponsive},
+        {timeout, {text, "ä"}, <<>>}, {timeout, {text, <<"ä"/utf8>>}, <<>>}, {timeout, stop, unresponsive}, {timeout, network, unresponsive},
         {timeout, memory, agent}, noproc, noconnection, {nodedown, a@b}, {vm_down, {nodedown, a@b}}, {vm_down, killed},
         {boot_failed, agent, []}, {boot_failed, kernel, [<<"line">>]}, normal, shutdown, killed, crashed, port_died,
         {shutdown, halted}, {shutdown, rebooted}, {shutdown, rebooting_too_often}, {shutdown, {life, x}},

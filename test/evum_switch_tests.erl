@@ -200,3 +200,20 @@ the_gateway_answers_for_its_address_and_comes_back_claim() ->
     ok = wait(fun() -> [#{vm := New} | _] = evum_switch:ports(Sw), New =/= Router andalso New =/= Sw end),
     Ask(),
     Answered().
+
+options_are_checked_claim() ->
+    [?assertEqual({Key, {error, {bad_option, Key}}}, {Key, evum_switch:start(maps:merge(#{name => checked}, Opts))}) || {Key, Opts} <- [
+        {name, #{name => none}}, {name, #{name => all}}, {name, #{name => "net1"}}, {subnet, #{subnet => #{}}},
+        {subnet, #{subnet => #{network => 0, prefix => 24, gateway => 1, first => 1 bsl 40}}}, {subnet, #{subnet => "10.0.0.1/24"}},
+        {gateway, #{gateway => "10.0.0.1"}}, {forward, #{uplink => {tap, "tap0"}, forward => [{{tcp, 0}, {a, 80}}]}}
+    ]],
+    ?assertEqual({error, {no_rule, rule}}, evum_switch:release(rule, tag)).
+
+a_network_that_is_stopped_leaves_no_process_claim() ->
+    {ok, Sw} = evum_switch:start(),
+    {ok, _} = evum_switch:subscribe(Sw, all),
+    {links, Links} = process_info(Sw, links),
+    Helpers = [Pid || Pid <- Links, is_pid(Pid), Pid =/= whereis(evum_net_sup)],
+    ?assertMatch([_ | _], Helpers),
+    ok = evum_switch:stop(Sw),
+    lists:foreach(fun gone/1, Helpers).
