@@ -28,7 +28,7 @@
 -spec ifconfig(pid(), term()) -> ok | {error, {bad_option, ip | netmask | gateway} | error()}.
 ifconfig(Vm, {Ip, Netmask, Gateway}) ->
     case check(Ip, Netmask, Gateway) of
-        {ok, Address, Argv} -> running(Vm, fun() -> set_address(Vm, Address, Argv) end);
+        {ok, Address, Argv} -> change(Vm, fun() -> set_address(Vm, Address, Argv) end);
         {error, _} = Error -> Error
     end;
 ifconfig(_Vm, _Other) -> {error, {bad_option, ip}}.
@@ -109,7 +109,7 @@ networks(Vm) ->
 -spec plug(pid(), term(), term()) -> {ok, map()} | {error, error()}.
 plug(Vm, Nic, Net) ->
     case evum_switch:find(Net) of
-        {ok, Sw} -> running(Vm, fun() -> plug_into(Vm, Nic, Sw) end);
+        {ok, Sw} -> change(Vm, fun() -> plug_into(Vm, Nic, Sw) end);
         {error, _} = Error -> Error
     end.
 
@@ -129,7 +129,7 @@ plugged(#{address := Address, gateway := Gateway, nameserver := Nameserver, doma
 
 %% @doc Takes an interface off its network; the guest sees it down.
 -spec unplug(pid(), term()) -> ok | {error, error()}.
-unplug(Vm, Nic) -> running(Vm, fun() -> unplug_from(Vm, Nic) end).
+unplug(Vm, Nic) -> change(Vm, fun() -> unplug_from(Vm, Nic) end).
 
 unplug_from(Vm, Nic) ->
     case evum_vm:call(Vm, {unplug, Nic, ?CALL_MS}, 2 * ?CALL_MS) of
@@ -163,6 +163,9 @@ nics(Vm) ->
         {ok, #{nics := Nics}} -> {ok, Nics};
         {error, _} = Error -> Error
     end.
+
+%% One change of a machine at a time, or its two sides might end with different ones.
+change(Vm, Fun) -> global:trans({{?MODULE, Vm}, self()}, fun() -> running(Vm, Fun) end, [node(Vm)]).
 
 %% A paused guest sets nothing, and would be waited for in vain.
 running(Vm, Fun) ->

@@ -34,7 +34,7 @@ all() ->
         addresses_and_names_work_at_once, the_network_is_there_at_once, the_seeds_session, every_root_has_its_names,
         a_disk_of_its_own_is_not_changed, a_disk_without_names_stays_so, ifconfig_replaces_what_there_was,
         ifconfig_is_checked, down_and_up_keeps_the_network, a_router_between_two_networks, plugged_while_it_runs,
-        plugged_where_it_cannot_be, a_paused_machine_is_left_alone, a_larger_mtu_is_lowered,
+        plugged_where_it_cannot_be, a_paused_machine_is_left_alone, changes_at_a_time_are_one_by_one, a_larger_mtu_is_lowered,
         a_restarted_switch_costs_no_network, eight_interfaces, a_reboot_keeps_address_and_mac, who_asks_by_dhcp_gets_his_own,
         ipv6_between_two, a_dists_own_programs_leave_it, a_machines_frames_are_sniffed, pings_are_typed
     ].
@@ -304,6 +304,20 @@ a_paused_machine_is_left_alone(_) ->
     {error, paused} = evum:unplug(V, 0),
     #{plugged := true} = nic(V, 0),
     ok = evum:resume(V),
+    true = pings(V, "10.77.0.1"),
+    stop(V).
+
+%% The network knows what the guest has, whoever was last.
+changes_at_a_time_are_one_by_one(_) ->
+    Sw = net([]),
+    V = vm([{net, Sw}]),
+    Set = fun(N) -> fun() -> evum:ifconfig(V, {{10, 77, 0, N}, "255.255.255.0", "10.77.0.1"}) end end,
+    [ok] = lists:usort(evum_test_lib:parallel([Set(N) || N <- lists:seq(20, 25)])),
+    #{ip := Ip} = nic(V, 0),
+    Address = list_to_binary(inet:ntoa(Ip) ++ "/24"),
+    Address = out(V, "ip -4 -o addr show eth0 | awk '{print $4}'"),
+    _ = evum_test_lib:parallel([fun() -> evum:plug(V, 0, Sw) end, fun() -> evum:unplug(V, 0) end, Set(30), fun() -> evum:plug(V, 0, Sw) end]),
+    {ok, _} = evum:plug(V, 0, Sw),
     true = pings(V, "10.77.0.1"),
     stop(V).
 

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <ifaddrs.h>
 #include <linux/magic.h>
+#include <signal.h>
 #include <sys/mount.h>
 #include <sys/vfs.h>
 
@@ -16,6 +17,7 @@
 #include "etc.h"
 #include "names.h"
 #include "net.h"
+#include "net_state.h"
 #include "own_namespaces.h"
 #include "rtnl.h"
 #include "temporary.h"
@@ -428,6 +430,23 @@ static void down_and_up(const struct boot *boot, int events)
 	net_watched(boot->net, events);
 }
 
+static void a_killed_command_frees_the_lock(struct net *net)
+{
+	pid_t pid = fork();
+	int status;
+
+	CHECK(pid >= 0);
+	if (pid == 0) {
+		net_lock(net);
+		kill(getpid(), SIGKILL);
+	}
+	CHECK(waitpid(pid, &status, 0) == pid && WIFSIGNALED(status));
+	CHECK(net_try_lock(net));
+	net_unlock(net);
+	net_lock(net);
+	net_unlock(net);
+}
+
 static void a_boot_sets_up_what_is_plugged(void)
 {
 	struct ifreq promiscuous = {.ifr_flags = IFF_UP | IFF_PROMISC};
@@ -457,6 +476,7 @@ static void a_boot_sets_up_what_is_plugged(void)
 	cable_request("eth0", SIOCSIFFLAGS, &promiscuous);
 	net_watched(boot.net, events);
 	CHECK(routes("eth0\t00000000") == 0);
+	a_killed_command_frees_the_lock(boot.net);
 	close(events);
 	close(net);
 	net_shared = NULL;
