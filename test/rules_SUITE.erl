@@ -32,10 +32,10 @@ all() ->
 %% --- machines and pings ------------------------------------------------------------
 
 %% A network of its own, with a machine for each label.
-with(Labels, Test) -> with(Labels, fun create/2, Test).
+with(Labels, Test) -> with(Labels, fun create/2, [], Test).
 
-with(Labels, Create, Test) ->
-    {ok, Sw} = evum_switch:start(),
+with(Labels, Create, Opts, Test) ->
+    {ok, Sw} = evum_switch:start(Opts),
     Vms = parallel([fun() -> Create(Sw, Label) end || Label <- Labels]),
     try
         Test(Sw, Vms)
@@ -183,11 +183,14 @@ a_subscriber_sees_a_ping(_) ->
 
 %% --- faults ----------------------------------------------------------------------------
 
+%% By the guest's kernel: its ping has no room for the next reply while one waits unread.
 loss_is_as_asked(_) ->
     with([a, b], fun(Sw, [A, _]) ->
         true = reaches(Sw, A, b),
         {ok, Ref} = evum_switch:fault(Sw, a, #{loss => 0.3, direction => from}),
-        Replies = length(ping(Sw, A, b, "-c 1000 -i 0.005 -W 1")),
+        Before = counted(A, "Icmp", "InEchoReps"),
+        _ = ping(Sw, A, b, "-c 1000 -i 0.003 -W 1"),
+        Replies = counted(A, "Icmp", "InEchoReps") - Before,
         ct:pal("~b of 1000 pings came back; ~p", [Replies, rule(Sw, Ref)]),
         true = Replies >= 650 andalso Replies =< 750
     end).
@@ -207,7 +210,6 @@ delay_adds_to_a_ping(_) ->
         true = quickest(ping(Sw, A, b, "-c 20 -i 0.02")) - Usual < 5
     end).
 
-%% The guest's kernel counts what its ping doesn't tell.
 duplicates_are_seen(_) ->
     with([a, b], fun(Sw, [A, _]) ->
         {ok, Ref} = evum_switch:fault(Sw, b, #{duplicate => 1, direction => from}),
@@ -259,14 +261,15 @@ request() ->
     end.
 
 a_rate_is_kept(_) ->
-    with([a, b], fun create_host/2, fun(Sw, [A, B]) ->
-        {ok, _} = evum_switch:fault(Sw, A, #{rate => 20000000, direction => from}),
+    %% many small frames tell a rate better than a few long ones
+    with([a, b], fun create_host/2, [{mtu, 1500}], fun(Sw, [A, B]) ->
+        {ok, _} = evum_switch:fault(Sw, A, #{rate => 10000000, direction => from}),
         {ok, _} = evum:spawn(B, "exec iperf3 -s -1 >/dev/null"),
         ok = evum:await(B, {port, 5201}, 10000),
-        {ok, #{status := 0, stdout := Out}} = run(A, ["iperf3 -J -t 5 -O 1 -c ", ip(Sw, b)]),
+        {ok, #{status := 0, stdout := Out}} = run(A, ["iperf3 -J -t 3 -O 1 -c ", ip(Sw, b)]),
         Rate = received(Out),
         ct:pal("~.2f Mbit/s", [Rate / 1.0e6]),
-        true = Rate >= 17000000 andalso Rate =< 23000000
+        true = Rate >= 8500000 andalso Rate =< 11500000
     end).
 
 %% iperf3's report: what the other end got, bit/s.
@@ -397,7 +400,7 @@ a_bad_filter_ends_and_the_ping_goes_on(_) ->
         [begin
              Before = counted(A, "Icmp", "InEchoReps"),
              {ok, Ref} = evum_switch:filter(Sw, a, Fun, 0),
-             _ = ping(Sw, A, b, "-c 3 -i 0.1 -W 5"),
+             _ = ping(Sw, A, b, "-c 3 -i 0.1 -W 1"),
              Reason = ended(Sw, Ref),
              true = Expected(Reason),
              until(fun() -> counted(A, "Icmp", "InEchoReps") =:= Before + 3 end)
@@ -469,7 +472,8 @@ a_flood_through_a_delay_is_bounded(_) ->
         Flood = fun() -> ping(Sw, A, b, "-s 31000 -c 1500 -i 0.001 -W 1") end,
         #{full := Full} = flooded(Sw, evum_switch:fault(Sw, a, #{delay => 20000, direction => from}), Flood),
         true = Full > 0,
-        true = reaches(Sw, A, b)
+        %% once the guests are through with the flood
+        [_ | _] = ping(Sw, A, b, "-c 5 -W 3")
     end).
 
 a_flood_to_a_filter_is_bounded(_) ->
@@ -479,7 +483,8 @@ a_flood_to_a_filter_is_bounded(_) ->
         Flood = fun() -> ping(Sw, A, b, "-s 31000 -c 400 -i 0.001 -W 1") end,
         #{full := Full} = flooded(Sw, evum_switch:filter(Sw, a, Slow, 0), Flood),
         true = Full > 0,
-        true = reaches(Sw, A, b)
+        %% once the guests are through with the flood
+        [_ | _] = ping(Sw, A, b, "-c 5 -W 3")
     end).
 
 %% What a rule has counted after a flood, when it has ended.
