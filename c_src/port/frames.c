@@ -17,6 +17,7 @@
  * counted and goes nowhere.
  */
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -259,9 +260,27 @@ int frames_deliver(struct port *port, const struct wire_frame *message)
 	return 0;
 }
 
-/* Sends from the queue what the guest takes by now. */
+static void queue_take(struct nic *nic, size_t len)
+{
+	nic->first += BATCH_LENGTH + len;
+	nic->queued -= BATCH_LENGTH + len;
+	if (!nic->queued)
+		nic->first = 0;
+}
+
+/* No room is no refusal; what else send(2) says, it would say again. */
+static bool is_refusal(int err)
+{
+	return err != EAGAIN && err != EINTR && err != ENOBUFS && err != ENOMEM;
+}
+
+/*
+ * Sends from the queue what the guest takes by now.  A frame that it never takes
+ * is dropped: nothing may wait behind it.
+ */
 static void drain(struct nic *nic)
 {
+	unsigned int sent;
 	struct burst burst;
 	size_t len = 0;
 
@@ -273,13 +292,13 @@ static void drain(struct nic *nic)
 		burst_add(&burst, at + BATCH_LENGTH, frame);
 		len += BATCH_LENGTH + frame;
 	}
-	burst.count = burst_send(nic, &burst);
-	for (unsigned int i = 0; i < burst.count; i++) {
-		nic->first += BATCH_LENGTH + burst.parts[i].iov_len;
-		nic->queued -= BATCH_LENGTH + burst.parts[i].iov_len;
+	sent = burst_send(nic, &burst);
+	if (!sent && is_refusal(errno)) {
+		nic->counters.tx_dropped++;
+		sent = 1;
 	}
-	if (!nic->queued)
-		nic->first = 0;
+	for (unsigned int i = 0; i < sent; i++)
+		queue_take(nic, burst.parts[i].iov_len);
 }
 
 /* --- the link ---------------------------------------------------------------- */
@@ -313,6 +332,14 @@ int frames_link(struct port *port, unsigned int number, int fd)
 	return epoll_ctl(port->epoll, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
 }
 
+/* The event may be of the descriptor that the NIC had when epoll_wait() returned. */
+static bool has_hung(const struct nic *nic)
+{
+	struct pollfd asked = {.fd = nic->fd};
+
+	return poll(&asked, 1, 0) > 0;
+}
+
 int frames_handler(struct port *port, unsigned int number, uint32_t events)
 {
 	struct nic *nic = &port->frames.nics[number];
@@ -321,7 +348,7 @@ int frames_handler(struct port *port, unsigned int number, uint32_t events)
 	if (nic->fd < 0 || nic->hung)
 		return 0;
 	/* libevum will say so; until then there is nothing to wait for. */
-	if (events & (EPOLLHUP | EPOLLERR)) {
+	if (events & (EPOLLHUP | EPOLLERR) && has_hung(nic)) {
 		epoll_ctl(port->epoll, EPOLL_CTL_DEL, nic->fd, NULL);
 		nic->hung = true;
 		return 0;

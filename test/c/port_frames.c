@@ -330,6 +330,49 @@ static void a_link_that_is_down_takes_no_frames(void)
 	bench_close(&bench);
 }
 
+/* The guest was down and up again when the end of its first connection is looked at. */
+static void a_new_link_does_not_end_with_the_old_one(void)
+{
+	struct epoll_event event;
+	struct bench bench;
+	int ends[2];
+	int old;
+
+	bench_open(&bench);
+	CHECK(frames_settle(&bench.port, true) == 0);
+	old = bench.port.frames.nics[0].fd;
+	fd_close(&bench.guest);
+	CHECK(epoll_wait(bench.port.epoll, &event, 1, 0) == 1 && event.events & EPOLLHUP);
+	CHECK(frames_link(&bench.port, 0, -1) == 0);
+	close(old);
+	CHECK(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) == 0);
+	bench.guest = ends[1];
+	CHECK(frames_link(&bench.port, 0, ends[0]) == 0);
+	CHECK(frames_handler(&bench.port, 0, event.events) == 0);
+	CHECK(guest_send(&bench, 60, 'a', 0));
+	bench_run(&bench);
+	expect_message(&bench, 1, 'a', 0);
+	bench_close(&bench);
+}
+
+/* Else its descriptor, which has room, would be looked at for ever. */
+static void what_waits_for_a_guest_that_reads_no_more_is_dropped(void)
+{
+	struct bench bench;
+	uint32_t last;
+
+	bench_open(&bench);
+	for (uint32_t i = 0; i < 5; i++)
+		CHECK(deliver(&bench, 100, 1500, i * 100) == 0);
+	CHECK(bench.port.frames.nics[0].queued > 0);
+	CHECK(shutdown(bench.guest, SHUT_RD) == 0);
+	CHECK(guest_read(&bench, &last) > 0);
+	bench_run(&bench);
+	CHECK(bench.port.frames.nics[0].queued == 0);
+	CHECK(counters(&bench)->tx_frames + counters(&bench)->tx_dropped == 500);
+	bench_close(&bench);
+}
+
 /* Once the wire is full the guest's frames wait where they are, and come later. */
 static void a_late_reader_gets_every_frame(void)
 {
@@ -362,6 +405,8 @@ int main(void)
 	what_the_guest_cannot_take_is_dropped();
 	a_batch_that_lies_is_refused();
 	a_link_that_is_down_takes_no_frames();
+	a_new_link_does_not_end_with_the_old_one();
+	what_waits_for_a_guest_that_reads_no_more_is_dropped();
 	a_late_reader_gets_every_frame();
 	return 0;
 }
