@@ -28,6 +28,7 @@
 #include "rtnl.h"
 
 #define EVENTS_MAX 8192
+#define READS_MAX 16 /* at a time: nobody can keep the agent busy with this alone */
 
 /* --- the shared memory ------------------------------------------------------------- */
 
@@ -194,26 +195,31 @@ static void take_event(struct net *net, const struct ifinfomsg *link)
 	}
 }
 
+static void take_events(struct net *net, const struct nlmsghdr *header, size_t len)
+{
+	for (; NLMSG_OK(header, len); header = NLMSG_NEXT(header, len))
+		if (header->nlmsg_type == RTM_NEWLINK &&
+		    header->nlmsg_len >= NLMSG_LENGTH(sizeof(struct ifinfomsg)))
+			take_event(net, NLMSG_DATA(header));
+}
+
 void net_watched(struct net *net, int fd)
 {
 	static union {
 		struct nlmsghdr header;
 		char bytes[EVENTS_MAX];
 	} events;
-	const struct nlmsghdr *header;
 	ssize_t received;
-	size_t len;
+	int i;
 
-	while ((received = recv(fd, events.bytes, sizeof(events.bytes), 0)) > 0) {
+	for (i = 0; i < READS_MAX; i++) {
+		received = recv(fd, events.bytes, sizeof(events.bytes), 0);
+		if (received <= 0)
+			return;
 		/* A command that runs has its own mind about routes. */
 		if (!net_try_lock(net))
 			continue;
-		len = (size_t)received;
-		for (header = &events.header; NLMSG_OK(header, len);
-		     header = NLMSG_NEXT(header, len))
-			if (header->nlmsg_type == RTM_NEWLINK &&
-			    header->nlmsg_len >= NLMSG_LENGTH(sizeof(struct ifinfomsg)))
-				take_event(net, NLMSG_DATA(header));
+		take_events(net, &events.header, (size_t)received);
 		net_unlock(net);
 	}
 }
