@@ -35,6 +35,8 @@
     mtu = ?MTU :: pos_integer(),
     link = down :: up | down,
     plugged = none :: none | evum_switch:plugged(),
+    %% what its guest is told of its network, by a reboot again, also while that is away
+    told = #{mtu => ?MTU} :: map(),
     monitor :: undefined | reference(),
     %% bytes of frames that no credit was given back for
     taken = 0 :: non_neg_integer()
@@ -84,12 +86,9 @@ boot_nic(No, Nic, Net) -> {ok, try_connect(No, Nic, Net)}.
 with_mac(No, #nic{mac = undefined} = Nic, #net{label = Label}) -> Nic#nic{mac = evum_switch_ports:mac(Label, No, 0)};
 with_mac(_No, Nic, _Net) -> Nic.
 
-kernel_mtu(#nic{plugged = #{mtu := Mtu}} = Nic) -> Nic#nic{mtu = Mtu};
-kernel_mtu(Nic) -> Nic#nic{mtu = ?MTU}.
+kernel_mtu(#nic{told = #{mtu := Mtu}} = Nic) -> Nic#nic{mtu = Mtu}.
 
-config(#nic{plugged = none, mac = Mac}) -> #{mac => evum_frame:mac_bytes(Mac), mtu => ?MTU};
-config(#nic{plugged = Plugged, mac = Mac}) ->
-    (maps:with([mtu, address, gateway, nameserver, domain, ipv6], Plugged))#{mac => evum_frame:mac_bytes(Mac)}.
+config(#nic{told = Told, mac = Mac}) -> Told#{mac => evum_frame:mac_bytes(Mac)}.
 
 %% Its place on the network it is to be on; one that has gone may come back.
 connect(_No, #nic{net = none} = Nic, _Net) -> {ok, Nic};
@@ -111,7 +110,8 @@ connected(#{name := Name, switch := Sw, mac := Mac, ip := Ip} = Plugged, #nic{ho
     Nic = disconnected(Nic0),
     Nic#nic{
         net = Name, plugged = Plugged, mac = Mac, ip = Ip, monitor = monitor(process, Sw),
-        home = case Home of undefined -> Ip; _ -> Home end
+        home = case Home of undefined -> Ip; _ -> Home end,
+        told = maps:with([mtu, address, gateway, nameserver, domain, ipv6], Plugged)
     }.
 
 disconnected(#nic{monitor = undefined} = Nic) -> Nic#nic{plugged = none};
@@ -191,7 +191,7 @@ unplug(No, Net) -> {{error, {no_nic, No}}, Net}.
 leave(#nic{plugged = #{switch := Sw, no := No}} = Nic) ->
     _ = evum_switch:unplug(Sw, No),
     leave(disconnected(Nic));
-leave(Nic) -> Nic#nic{net = none, ip = undefined, home = undefined}.
+leave(Nic) -> Nic#nic{net = none, ip = undefined, home = undefined, told = #{mtu => ?MTU}}.
 
 %% @doc The guest has another address now: its network is told.
 -spec address(Nic :: byte(), undefined | inet:ip4_address(), net()) -> {ok | {error, term()}, net()}.

@@ -419,6 +419,8 @@ a_stopped_switch_leaves_its_machines_alone(_) ->
     0 = pings(A, "b", 1),
     <<"still">> = out(A, "echo still"),
     #{nics := [#{net := lab}]} = evum:info(A),
+    %% what it was told of its network its next life is told as well
+    ok = evum:reboot(B),
     %% one of that name again
     _ = switch([{name, lab}]),
     until(fun() -> #{nics := [#{plugged := P}]} = evum:info(A), P end),
