@@ -93,13 +93,16 @@ listening(_Lan, Dir, {error, Reason}) ->
     {stop, {shutdown, {control_socket, Reason}}}.
 
 listen(Path) ->
-    {ok, Socket} = socket:open(local, stream),
-    case socket:bind(Socket, #{family => local, path => Path}) of
-        ok -> listen(Socket, socket:listen(Socket, ?BACKLOG));
+    case socket:open(local, stream) of
+        {ok, Socket} -> listen(Socket, socket:bind(Socket, #{family => local, path => Path}));
         {error, _} = Error -> Error
     end.
 
-listen(Socket, ok) -> {ok, Socket};
+listen(Socket, ok) ->
+    case socket:listen(Socket, ?BACKLOG) of
+        ok -> {ok, Socket};
+        {error, _} = Error -> Error
+    end;
 listen(_Socket, {error, _} = Error) -> Error.
 
 %% @private

@@ -117,12 +117,17 @@ join(#client{dir = Dir, number = N, address = Address} = Client) ->
     end.
 
 connected(Path, Address) ->
-    {ok, Dgram} = socket:open(local, dgram),
-    ok = socket:bind(Dgram, #{family => local, path => Path}),
+    case socket:open(local, dgram) of
+        {ok, Dgram} -> connected(Dgram, socket:bind(Dgram, #{family => local, path => Path}), Address);
+        {error, _} = Error -> Error
+    end.
+
+connected(Dgram, ok, Address) ->
     case socket:connect(Dgram, #{family => local, path => Address}) of
         ok -> {ok, Dgram};
         {error, _} = Error -> Error
-    end.
+    end;
+connected(_Dgram, {error, _} = Error, _Address) -> Error.
 
 %% The reply is the first that is written: it always fits.
 plug(Path, #client{stream = Stream} = Client) ->
