@@ -59,7 +59,7 @@ machines() ->
 %% All of ours that there is: machines, port programs, processes, sockets, directories.
 left() ->
     [{machine, Label} || #{label := Label} <- machines()]
-        ++ [{port, P} || P <- erlang:ports(), {name, Name} <- [erlang:port_info(P, name)], string:find(Name, "evum_port") =/= nomatch]
+        ++ [{port, P} || P <- erlang:ports(), {name, Name} <- [erlang:port_info(P, name)], string:find(Name, "priv/evum_") =/= nomatch]
         ++ [{process, Pid, Name} || {Pid, Name} <- marked()]
         ++ sockets()
         ++ [{directory, D} || D <- filelib:wildcard("/tmp/evum-??????") ++ filelib:wildcard("/dev/shm/evum-*")
