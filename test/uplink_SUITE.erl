@@ -184,7 +184,7 @@ ipv6_when_asked_for_claim() ->
     Port = serve({16#2001, 16#db8, 0, 0, 0, 0, 0, 1}, <<"by IPv6">>),
     Sw = network([{uplink, {slirp, #{ipv6 => true}}}]),
     Vm = vm([{net, Sw}]),
-    Get = f("timeout 5 wget -q -O - 'http://[2001:db8::1]:~b/'", [Port]),
+    Get = f("timeout 5 wget -O - http://[2001:db8::1]:~b/ 2>/dev/null", [Port]),
     ok = until(fun() -> {ok, #{stdout := Out}} = evum:exec(Vm, Get), Out =:= <<"by IPv6">> end, 20000),
     %% not unless asked for
     Other = network([{uplink, slirp}]),
