@@ -26,7 +26,7 @@ all() ->
         a_frame_goes_where_its_address_was_seen, nothing_comes_back_to_its_sender, any_ethertype_passes,
         counters_tell_what_passed, a_large_frame_passes, the_gateway_s_address_cannot_be_taken, a_storm_of_addresses_is_bounded,
         two_networks_are_separate, a_router_has_a_nic_on_each, a_nic_is_plugged_and_unplugged,
-        a_rebooted_machine_is_where_it_was, one_that_has_gone_is_forgotten_at_once,
+        a_rebooted_machine_is_where_it_was, a_way_in_follows_a_label_and_ends_with_a_process, one_that_has_gone_is_forgotten_at_once,
         a_killed_switch_comes_back_with_its_machines, a_stopped_switch_leaves_its_machines_alone,
         a_flood_costs_a_third_pair_nothing
     ].
@@ -386,6 +386,36 @@ a_rebooted_machine_is_where_it_was(_) ->
     true = reaches(A, "b"),
     Before = maps:with([no, mac, ip], port_of(Sw, a)),
     stop_all([A, B]).
+
+a_way_in_follows_a_label_and_ends_with_a_process(_) ->
+    Sw = switch(),
+    Serve = "mkdir /w; hostname > /w/index.html; httpd -p 80 -h /w",
+    [A] = vms([a], Sw),
+    {ok, ByLabel} = evum_switch:forward(Sw, {tcp, 0}, {a, 80}),
+    {ok, ByPid} = evum_switch:forward(Sw, {tcp, 0}, {A, 80}),
+    {error, {not_plugged, b}} = evum_switch:forward(Sw, {tcp, 0}, {b, 80}),
+    _ = out(A, Serve),
+    [<<"a">>, <<"a">>] = [page(P) || P <- [ByLabel, ByPid]],
+    ok = evum:reboot(A),
+    _ = out(A, Serve),
+    [<<"a">>, <<"a">>] = [page(P) || P <- [ByLabel, ByPid]],
+    stop(A),
+    [#{vm := a, port := ByLabel, state := waiting}] = forwards(Sw),
+    [B] = vms([a], Sw),
+    _ = out(B, Serve),
+    <<"a">> = page(ByLabel),
+    ok = evum_switch:unforward(Sw, ByLabel),
+    {error, {no_forward, ByPid}} = evum_switch:unforward(Sw, ByPid),
+    [] = forwards(Sw),
+    stop(B).
+
+forwards(Sw) ->
+    #{way := #{forwards := Forwards}} = evum_switch:info(Sw),
+    Forwards.
+
+page(Port) ->
+    {0, Page, _} = evum_test_lib:sh("curl -s -m 5 http://127.0.0.1:" ++ integer_to_list(Port)),
+    string:trim(Page).
 
 one_that_has_gone_is_forgotten_at_once(_) ->
     Sw = switch(),
