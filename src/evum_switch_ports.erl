@@ -118,13 +118,22 @@ address(No, Ip, #lan{ports = Ports} = Lan) ->
 
 %% --- other ports -----------------------------------------------------------------
 
-%% @doc A port for a process that isn't a machine.
+%% @doc A port for a process that isn't a machine. Its label has the port's number
+%% behind it where another port has the same.
 -spec join(evum_switch:foreign(), No :: pos_integer(), evum_lan:lan()) -> #port{}.
 join(#{label := Label, inbox := Inbox}, No, Lan) ->
     insert(Lan, #port{
         no = No, kind = foreign, out = {inbox, Inbox}, max_frame = ?MTU_FOREIGN + ?FRAME_EXTRA,
-        counters = evum_lan:counters(), label = Label, owner = evum_inbox:pid(Inbox)
+        counters = evum_lan:counters(), label = own_label(Label, No, Lan), owner = evum_inbox:pid(Inbox)
     }).
+
+%% Rules know such a port by its label alone.
+own_label(Label, No, Lan) ->
+    case [P || #port{label = L} = P <- ports(Lan), L =:= Label] of
+        [] -> Label;
+        _ when is_atom(Label) -> own_label(atom_to_binary(Label), No, Lan);
+        _ -> own_label(<<Label/binary, $-, (integer_to_binary(No))/binary>>, No, Lan)
+    end.
 
 %% @doc Port 0, the gateway's, or 1, the uplink's. One that is there already has
 %% another process behind it now, or (`out' none) nobody.

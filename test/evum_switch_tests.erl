@@ -217,3 +217,9 @@ a_network_that_is_stopped_leaves_no_process_claim() ->
     ?assertMatch([_ | _], Helpers),
     ok = evum_switch:stop(Sw),
     lists:foreach(fun gone/1, Helpers).
+
+foreign_ports_have_labels_of_their_own_claim() ->
+    {ok, Sw} = evum_switch:start(),
+    Inbox = evum_inbox:new(self(), 1000),
+    [{ok, _} = evum_switch:join(Sw, #{label => Label, inbox => Inbox}) || Label <- [<<"ctl1">>, <<"ctl1">>, ctl1, ctl1]],
+    ?assertEqual([<<"ctl1">>, <<"ctl1-3">>, ctl1, <<"ctl1-5">>], [L || #{label := L} <- ports(Sw)]).
