@@ -52,7 +52,7 @@
 -type leases() :: #{evum_frame:mac() | {declined, inet:ip4_address()} => {inet:ip4_address(), expiry()}}.
 %% hosts: those that have an address of the switch
 -type net() :: #{
-    gateway := inet:ip4_address(), prefix := 0..32, mtu := pos_integer(), domain := string(),
+    gateway := inet:ip4_address(), nameserver => inet:ip4_address(), prefix := 0..32, mtu := pos_integer(), domain := string(),
     hosts := [{evum_frame:mac() | undefined, Label :: string(), inet:ip4_address()}]
 }.
 -type message() :: #{
@@ -217,7 +217,7 @@ net_options(Mac, #{gateway := Gateway, prefix := Prefix, mtu := Mtu, domain := D
     <<N:32>> = bytes(Gateway),
     Broadcast = N bor (16#ffffffff bxor Mask),
     [option(?OPT_MASK, <<Mask:32>>), option(?OPT_BROADCAST, <<Broadcast:32>>), option(?OPT_ROUTER, bytes(Gateway)),
-     option(?OPT_DNS, bytes(Gateway)), option(?OPT_DOMAIN, list_to_binary(Domain))
+     option(?OPT_DNS, bytes(maps:get(nameserver, Net, Gateway))), option(?OPT_DOMAIN, list_to_binary(Domain))
      | host_options(host(Mac, Net), Mtu)].
 
 host_options(none, Mtu) -> [option(?OPT_MTU, <<(min(Mtu, ?FOREIGN_MTU)):16>>)];

@@ -29,14 +29,16 @@
     mtu :: pos_integer(),
     domain :: string(),
     uplink :: boolean(),
+    nameserver :: inet:ip4_address(),
     leases = evum_dhcp:new() :: evum_dhcp:leases()
 }).
 -opaque gateway() :: #gateway{}.
 
-%% uplink: is there a way out, and so a resolver for all names?
+%% uplink: is there a way out, and so a resolver for all names? nameserver: what DHCP's
+%% clients are told of, the gateway where it is missing
 -type options() :: #{
     mac := evum_frame:mac(), ip := inet:ip4_address(), prefix := 0..32, mtu := pos_integer(), domain := string(),
-    uplink := boolean()
+    uplink := boolean(), nameserver => inet:ip4_address()
 }.
 -type host() :: {evum_frame:mac() | undefined, Label :: string(), inet:ip4_address()}.
 %% where a reply to a query goes
@@ -47,8 +49,8 @@
 
 %% @doc The gateway of a network.
 -spec new(options()) -> gateway().
-new(#{mac := Mac, ip := Ip, prefix := Prefix, mtu := Mtu, domain := Domain, uplink := Uplink}) ->
-    #gateway{mac = Mac, ip = Ip, prefix = Prefix, mtu = Mtu, domain = Domain, uplink = Uplink}.
+new(#{mac := Mac, ip := Ip, prefix := Prefix, mtu := Mtu, domain := Domain, uplink := Uplink} = Options) ->
+    #gateway{nameserver = maps:get(nameserver, Options, Ip), mac = Mac, ip = Ip, prefix = Prefix, mtu = Mtu, domain = Domain, uplink = Uplink}.
 
 %% @doc The gateway with another MTU.
 -spec set_mtu(pos_integer(), gateway()) -> gateway().
@@ -168,8 +170,8 @@ dns(Query, Asker, Hosts, #gateway{ip = Ip, prefix = Prefix, domain = Domain, upl
         ignore -> {malformed, [], G}
     end.
 
-dhcp(Message, Src, Hosts, Now, #gateway{ip = Ip, prefix = Prefix, mtu = Mtu, domain = Domain, leases = Leases} = G) ->
-    Net = #{gateway => Ip, prefix => Prefix, mtu => Mtu, domain => Domain, hosts => Hosts()},
+dhcp(Message, Src, Hosts, Now, #gateway{ip = Ip, nameserver = Nameserver, prefix = Prefix, mtu = Mtu, domain = Domain, leases = Leases} = G) ->
+    Net = #{gateway => Ip, nameserver => Nameserver, prefix => Prefix, mtu => Mtu, domain => Domain, hosts => Hosts()},
     {Outcome, Leases1} = evum_dhcp:answer(Message, Src, Net, {Now, Leases}),
     G1 = G#gateway{leases = Leases1},
     case Outcome of

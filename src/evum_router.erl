@@ -21,7 +21,7 @@
 %% uplink: may names be asked of the host's resolvers? resolvers: others than those
 -type options() :: #{
     gateway := inet:ip4_address(), mac := evum_frame:mac(), prefix := 0..32, mtu := pos_integer(),
-    domain := unicode:chardata(), uplink := boolean(), resolvers => [evum_resolver:server()]
+    domain := unicode:chardata(), uplink := boolean(), nameserver => inet:ip4_address(), resolvers => [evum_resolver:server()]
 }.
 
 -record(state, {
@@ -52,7 +52,7 @@ info(Router) -> gen_server:call(Router, info).
 %% @private
 -spec init({evum_lan:lan(), options()}) -> {ok, #state{}}.
 init({Lan, #{gateway := Ip, domain := Domain} = Options}) ->
-    Given = maps:with([mac, prefix, mtu, uplink], Options),
+    Given = maps:with([mac, prefix, mtu, uplink, nameserver], Options),
     Gateway = evum_gateway:new(Given#{ip => Ip, domain => unicode:characters_to_list(Domain)}),
     Resolver = evum_resolver:new(maps:get(resolvers, Options, host)),
     {ok, #state{lan = Lan, gateway = Gateway, resolver = Resolver}}.

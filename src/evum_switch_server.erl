@@ -128,7 +128,7 @@ terminate(_Reason, #state{rules = Rules, way = Way, router = Router}) ->
 start_router(#state{net = #{uplink := {How, _}}} = S) when How =:= packet; How =:= tap -> S;
 start_router(#state{net = #{domain := Domain, uplink := Uplink}, subnet = Subnet, lan = Lan, mtu = Mtu} = S) ->
     Ip = evum_subnet:gateway(Subnet),
-    {ok, Pid, Inbox} = evum_router:start_link(Lan, #{
+    {ok, Pid, Inbox} = evum_router:start_link(Lan, (maps:with([nameserver], S#state.net))#{
         gateway => Ip, mac => evum_switch_ports:gateway_mac(Ip), prefix => evum_subnet:prefix(Subnet), mtu => Mtu,
         domain => binary_to_list(Domain), uplink => Uplink =/= none
     }),

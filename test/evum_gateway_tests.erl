@@ -227,6 +227,10 @@ a_machine_gets_the_address_of_its_switch_test() ->
     {{5, {10, 77, 0, 2}, _}, To, _} = lease(Request, 0, G),
     ?assertEqual({{10, 77, 0, 2}, ?GUEST}, To).
 
+the_network_s_nameserver_is_dhcp_s_too_test() ->
+    Other = evum_gateway:new((options())#{nameserver => {9, 9, 9, 9}}),
+    {{2, _, #{3 := <<10, 77, 0, 1>>, 6 := <<9, 9, 9, 9>>}}, _, _} = lease(frame(dhcp_discover), 0, Other).
+
 another_address_is_refused_test() ->
     {{6, {0, 0, 0, 0}, _}, {?ANY, ?ANY_MAC}, _} = lease(frame(dhcp_request), 0, new()),
     {{6, _, _}, _, _} = lease(dhcp(?GUEST, 3, [50, 4, 10, 77, 0, 3]), 0, new()),
