@@ -9,7 +9,6 @@
  */
 #include <errno.h>
 #include <limits.h>
-#include <sched.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include "request.h"
@@ -78,28 +77,6 @@ static int start_watch(struct port *port)
 	return epoll_ctl(port->epoll, EPOLL_CTL_ADD, evum_vm_fd(port->vm), &event) < 0 ? -errno : 0;
 }
 
-/*
- * This program takes the CPU that its machine is pinned to: what one wakes the
- * other for then needs no interrupt to another CPU, which costs more than a frame.
- * And it doesn't take that CPU away from a guest that is still sending: it reads
- * what many of the guest's system calls have sent by one of its own.  Where this
- * can't be had frames are slower, and nothing else.
- */
-static void share_cpu(const struct evum_vm *vm)
-{
-	const struct sched_param none = {.sched_priority = 0};
-	struct evum_vm_info info;
-	cpu_set_t set;
-
-	evum_vm_info(vm, &info);
-	if (info.cpu < 0)
-		return;
-	CPU_ZERO(&set);
-	CPU_SET((size_t)info.cpu, &set);
-	(void)sched_setaffinity(0, sizeof(set), &set);
-	(void)sched_setscheduler(0, SCHED_BATCH, &none);
-}
-
 static int start_handler(struct call *call)
 {
 	struct evum_error error = {.stage = "config", .text = "expected a map"};
@@ -113,7 +90,6 @@ static int start_handler(struct call *call)
 	}
 	if (err < 0)
 		return start_reply_error(call, err, &error);
-	share_cpu(call->port->vm);
 	err = start_watch(call->port);
 	return err ? err : call_reply(call, 0);
 }

@@ -43,7 +43,7 @@ static void burst_add(struct burst *burst, const uint8_t *bytes, size_t len)
 {
 	struct iovec *part = &burst->parts[burst->count];
 
-	*part = (struct iovec){.iov_base = (void *)(uintptr_t)bytes, .iov_len = len};
+	*part = (struct iovec){.iov_base = (void *)bytes, .iov_len = len};
 	burst->messages[burst->count++] =
 		(struct mmsghdr){.msg_hdr = {.msg_iov = part, .msg_iovlen = 1}};
 }
@@ -92,7 +92,7 @@ static int send_group(struct port *port, unsigned int number, const struct iovec
 	batch_put_head(head, (uint8_t)number, count);
 	nic->credit -= (uint32_t)(sizeof(head) + len);
 	nic->counters.rx_frames += count;
-	nic->counters.rx_bytes += len - count * BATCH_LENGTH;
+	nic->counters.rx_bytes += len - (size_t)count * BATCH_LENGTH;
 	return wire_send_parts(&port->wire, head, sizeof(head), parts, count, len);
 }
 

@@ -110,7 +110,7 @@ static size_t expect_message(struct bench *bench, unsigned int count, char flow,
 	CHECK(batch_open(&batch, message.bytes, message.len) == 0);
 	CHECK(batch.nic == 0 && batch.count == count);
 	while (batch_next(&batch, &frame)) {
-		CHECK(frame.bytes[0] == flow);
+		CHECK(frame.bytes[0] == (uint8_t)flow);
 		CHECK(wire_get32(frame.bytes + frame.len - 4) == number++);
 	}
 	return message.len;
@@ -386,7 +386,7 @@ static void a_late_reader_gets_every_frame(void)
 			sent++;
 		bench_run(&bench);
 		was_full |= bench.port.wire.queued > 0;
-		CHECK(bench.port.wire.queued <= 2 * FRAMES_BYTES);
+		CHECK(bench.port.wire.queued <= 2 * (size_t)FRAMES_BYTES);
 		expect_message(&bench, 1, (char)('a' + i % 2), i);
 		CHECK(wire_flush(&bench.port.wire) == 0);
 	}
