@@ -20,7 +20,7 @@
 %% nothing else.
 -module(evum_lan).
 
--export([input/4, switch/4, output/5, emit/4, emit/5]).
+-export([input/4, switch/4, output/5, emit/4, emit/5, sender/3]).
 -export([counters/0, counts/1]).
 -export_type([lan/0, port_no/0]).
 
@@ -94,6 +94,15 @@ output(#lan{ports = Ports} = Lan, No, From, Count, Body) ->
         [Port] -> output(Lan, Port, From, Count, Body);
         [] -> ok
     end.
+
+%% @doc The port that a batch's source address belongs to, or `Default'.
+-spec sender(lan(), Body :: binary(), Default :: port_no()) -> port_no().
+sender(#lan{fdb = Fdb}, <<_:64, Src:48, _/binary>>, Default) ->
+    case lookup(Fdb, Src) of
+        [{_, No, _, _}] -> No;
+        [] -> Default
+    end;
+sender(_Lan, _NoFrame, Default) -> Default.
 
 %% @doc {@link emit/5} of frames that came from no port.
 -spec emit(lan(), #port{} | port_no(), Count :: pos_integer(), Body :: binary()) -> ok.

@@ -176,7 +176,8 @@ handle_info({evum_chan, flush}, #state{chan = Chan} = S) -> {noreply, S#state{ch
 handle_info(_Other, S) -> {noreply, S}.
 
 frames(?UPLINK_NET, Lan, Count, Body) -> evum_lan:input(Lan, 1, Count, Body);
-frames(?UPLINK_GATEWAY, Lan, Count, Body) -> evum_lan:output(Lan, 0, 1, Count, Body).
+%% What comes back from libslirp was sent by a machine: rules look at where from.
+frames(?UPLINK_GATEWAY, Lan, Count, Body) -> evum_lan:output(Lan, 0, evum_lan:sender(Lan, Body, 1), Count, Body).
 
 taken(Nic, Bytes, #state{owed = Owed, chan = Chan} = S) ->
     case maps:get(Nic, Owed, 0) + Bytes of

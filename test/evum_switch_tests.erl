@@ -223,3 +223,10 @@ foreign_ports_have_labels_of_their_own_claim() ->
     Inbox = evum_inbox:new(self(), 1000),
     [{ok, _} = evum_switch:join(Sw, #{label => Label, inbox => Inbox}) || Label <- [<<"ctl1">>, <<"ctl1">>, ctl1, ctl1]],
     ?assertEqual([<<"ctl1">>, <<"ctl1-3">>, ctl1, <<"ctl1-5">>], [L || #{label := L} <- ports(Sw)]).
+
+whose_a_frame_is_its_source_tells_claim() ->
+    {ok, Sw} = evum_switch:start(),
+    #{no := No, mac := Mac, lan := Lan} = plug(Sw, a),
+    ?assertEqual(No, evum_lan:sender(Lan, <<14:16, 1:48, Mac:48, 16#806:16>>, 1)),
+    ?assertEqual(1, evum_lan:sender(Lan, <<14:16, 1:48, 7:48, 16#806:16>>, 1)),
+    ?assertEqual(1, evum_lan:sender(Lan, <<3:16, 1:24>>, 1)).
