@@ -30,5 +30,5 @@ set(UPLINK_MAIN ${PROJECT_SOURCE_DIR}/c_src/uplink/main.c)
 evum_sources(UPLINK_SOURCES c_src
   landlock port/batch port/rpc port/start port/term port/wire
   uplink/call uplink/confine uplink/filter uplink/flows uplink/forward uplink/gather
-  uplink/gso uplink/link uplink/nat uplink/packet uplink/polls uplink/tap
+  uplink/gso uplink/link uplink/nat uplink/packet uplink/polls uplink/segments uplink/tap
   uplink/uplink)

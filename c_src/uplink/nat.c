@@ -13,7 +13,8 @@
  *
  * Bounds.  An instance has at most sockets_max host sockets; at that number what
  * could open another is dropped, and ways in aren't accepted from: only the
- * machine that has so many is the worse for it.  Without credit towards Erlang
+ * machine that has so many is the worse for it.  What libslirp would keep of TCP
+ * that isn't in order is bounded by segments.c.  Without credit towards Erlang
  * no host socket is read, so that the senders outside are slowed down.
  */
 #include "nat.h"
@@ -22,6 +23,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <time.h>
 #include "util.h"
@@ -74,6 +76,7 @@ static ssize_t send_packet(const void *bytes, size_t len, void *opaque)
 	if (len < ETHER_HEAD)
 		return (ssize_t)len;
 	filter_made(&instance->nat->filter, &instance->flows, clock_seconds(), frame, len);
+	segments_made(&instance->segments, frame, len);
 	memcpy(ether, frame, sizeof(ether));
 	router_mac6(ether);
 	uplink_deliver(instance->nat->uplink, UPLINK_NET, ether, frame + ETHER_HEAD,
@@ -165,6 +168,7 @@ static struct instance *instance_new(struct nat *nat, const uint8_t *mac)
 	instance->nat = nat;
 	instance->timer = -1;
 	memcpy(instance->mac, mac, MAC_SIZE);
+	(void)!getrandom(&instance->segments.seed, sizeof(instance->segments.seed), GRND_NONBLOCK);
 	instance->slirp = slirp_new(&nat->config, &callbacks, instance);
 	if (instance->slirp)
 		return instance;
@@ -270,7 +274,8 @@ static void instance_send(struct instance *instance, const uint8_t *frame, size_
 	struct uplink_counters *counters = &instance->nat->uplink->counters;
 	uint32_t source;
 
-	if (!may_open_sockets(instance) && could_open_socket(frame)) {
+	if ((!may_open_sockets(instance) && could_open_socket(frame)) ||
+	    !segments_take(&instance->segments, frame, len)) {
 		counters->tx_dropped++;
 		return;
 	}

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include "filter.h"
+#include "segments.h"
 #include "uplink.h"
 
 #define MAC_SIZE 6u
@@ -30,6 +31,7 @@ struct instance {
 	int64_t timer; /* ms, of libslirp's one timer; -1: off */
 	struct forward *forwards;
 	struct flows flows;
+	struct segments segments;
 };
 
 struct nat {

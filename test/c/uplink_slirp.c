@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include "check.h"
 #include "own_namespaces.h"
+#include "segments.h"
 #include "uplink_guest.h"
 
 #define GATEWAY_IP 0x0a4d0001u
@@ -188,6 +189,37 @@ static void a_connection_goes_out_and_ends(void)
 	stop();
 }
 
+/* Of segments that come ahead of a missing one libslirp answers each that it has got. */
+static void what_comes_ahead_has_a_bound(void)
+{
+	uint16_t port = 0;
+	int listener = host_open(SOCK_STREAM, HOST_IP, &port);
+	struct guest_tcp tcp = guest_tcp_to(&guest, HOST_IP, port);
+	unsigned int answers = 0;
+	uint32_t missing;
+	int fd;
+
+	start("false", "");
+	CHECK(guest_connect(&tcp));
+	fd = accept(listener, NULL, NULL);
+	missing = tcp.next;
+	for (unsigned int i = 0; i < 1000; i++) {
+		tcp.next++;
+		guest_send_tcp(&tcp, TH_ACK | TH_PSH, "x", 1);
+	}
+	while (!guest_hears_nothing(&peer, 300)) {
+		CHECK(guest_receive(&peer).acknowledged == missing);
+		answers++;
+	}
+	CHECK(answers == STREAM_AHEAD_MAX);
+	tcp.next = missing;
+	guest_send_tcp(&tcp, TH_ACK | TH_PSH, "ab", 2);
+	host_reads(fd, "ab");
+	close(fd);
+	close(listener);
+	stop();
+}
+
 static void what_nobody_may_reach_is_blocked(void)
 {
 	static const uint32_t targets[] = {0x7f000001, 0x7f010203, 0x00000000, 0x00000001,
@@ -283,6 +315,9 @@ static void a_dead_machine_s_connections_end(void)
 	peer_call(&peer, "{call,4,machine_gone,[" MAC1 "]}");
 	host_reads(fd, "");
 	close(fd);
+	/* One is closed after the other: only the answer says that all are. */
+	while (peer_recv(&peer) != 0)
+		;
 	CHECK(!host_may_connect(port));
 	stop();
 }
@@ -533,6 +568,7 @@ int main(void)
 	host_set_address("lo", INADDR_LOOPBACK, 0xff000000);
 	host_set_address("lo:1", HOST_IP, UINT32_MAX);
 	a_connection_goes_out_and_ends();
+	what_comes_ahead_has_a_bound();
 	what_nobody_may_reach_is_blocked();
 	loopback_is_reached_by_the_ports_asked_for();
 	a_dead_machine_s_connections_end();
