@@ -3,11 +3,13 @@
 %%! -hidden
 %% Two machines through a network of evum's, beside their kernels on one bare
 %% socketpair (the limit) and through vde_switch and uml_switch: throughput at each
-%% MTU, ping, request and response; then many machines, and a rule on another's link.
+%% MTU, ping, request and response; then many machines, a rule on another's link, and
+%% the way out beside slirp4netns and passt.
 %%
 %% A pair stays up all the time and idles while others are measured. Needs root, whose
 %% files the bare kernels boot.
 -mode(compile).
+-compile({nowarn_unused_function, [{ms, 1}]}).
 -include("bench.hrl").
 -include("process.hrl").
 
@@ -17,6 +19,8 @@
 -define(PORT, "5300").
 -define(LIMIT, "bare socketpair (the limit)").
 -define(PAIRS, [1, 4, 16]).
+%% of the host's iperf3, which is reached through the ways out
+-define(HOST_PORT, "5399").
 
 main(Args) ->
     ok = io:setopts([{encoding, unicode}]),
@@ -26,7 +30,7 @@ main(Args) ->
 bench(Dir, Args) ->
     lists:foreach(fun(Name) -> compile(Dir, Name) end, ["kernels", "answer"]),
     ok = init_script(Dir),
-    Text = [pairs(Dir), "\n", others(Dir), "\n", many(Dir)],
+    Text = [pairs(Dir), "\n", others(Dir), "\n", many(Dir), "\n", way_out()],
     report("net", Args, Text).
 
 compile(Dir, Name) ->
@@ -93,16 +97,16 @@ bare(Dir, Mtu) ->
     Nic = fun(N) -> io_lib:format("vec0:transport=fd,fd=3,mac=02:00:00:00:00:0~b,mtu=~b", [N, Mtu]) end,
     kernels(Dir, Nic, fun() -> ok end).
 
-switched(Dir, "vde_switch" = Program) ->
+switched(Dir, "vde_switch") ->
     Socket = filename:join(Dir, "vde"),
     Switch = background("/usr/bin/vde_switch", ["-x", "-s", Socket]),
-    daemons(Dir, Program, Switch, filename:join(Socket, "ctl"));
-switched(Dir, "uml_switch" = Program) ->
+    daemons(Dir, Switch, filename:join(Socket, "ctl"));
+switched(Dir, "uml_switch") ->
     Socket = filename:join(Dir, "uml"),
     Switch = background("/usr/bin/uml_switch", ["-unix", Socket]),
-    daemons(Dir, Program, Switch, Socket).
+    daemons(Dir, Switch, Socket).
 
-daemons(Dir, _Program, Switch, Socket) ->
+daemons(Dir, Switch, Socket) ->
     await(fun() -> file:read_link_info(Socket) =/= {error, enoent} end),
     Nic = fun(N) -> io_lib:format("eth0=daemon,02:00:00:00:00:0~b,unix,~s", [N, Socket]) end,
     kernels(Dir, Nic, fun() -> end_process(Switch) end).
@@ -200,3 +204,43 @@ many(Dir, N) ->
     [Stop() || #{stop := Stop} <- Pairs],
     ok = evum_switch:stop(Net),
     {N, Rates}.
+
+%% --- the way out --------------------------------------------------------------------------
+
+%% To an iperf3 of the host's: evum's machines don't reach its loopback, the other two
+%% have it behind an address of theirs.
+way_out() ->
+    Server = background("/usr/bin/iperf3", ["-s", "-p", ?HOST_PORT]),
+    {ok, Net} = evum_switch:start([{uplink, slirp}]),
+    Vm = machine(Net, ?MEM, 0),
+    {Slirp, Programs} = slirp4netns(),
+    Base = "slirp4netns, a namespace",
+    Rows = rounds(?ROUNDS, [
+        {Base, fun() -> iperf(Slirp) end},
+        {"pasta (passt), a namespace", fun() -> iperf(pasta()) end},
+        {"evum, a machine", fun() -> iperf(#{run => fun(C) -> exec(Vm, C) end, peer => host_port(own_address())}) end}
+    ]),
+    ok = evum:stop(Vm, 0),
+    ok = evum_switch:stop(Net),
+    [end_process(Program) || Program <- Programs ++ [Server]],
+    ["iperf3 to the host, through the way out of a network (slirp, MTU 32000):\n\n", table(Base, "Gbit/s", Rows)].
+
+host_port(Address) -> [Address, " -p ", ?HOST_PORT].
+
+own_address() ->
+    {ok, Interfaces} = inet:getifaddrs(),
+    hd([inet:ntoa(Ip) || {_, Opts} <- Interfaces, {addr, {A, _, _, _} = Ip} <- Opts, A =/= 127]).
+
+slirp4netns() ->
+    Holder = background("/usr/bin/unshare", ["-n", "sleep", "infinity"]),
+    {os_pid, Pid} = erlang:port_info(Holder, os_pid),
+    Enter = ["nsenter -t ", integer_to_list(Pid), " -n "],
+    await(fun() -> os:cmd(lists:flatten([Enter, "ip -br link 2> /dev/null | grep -c UP"])) =:= "0\n" end),
+    Slirp = background("/usr/bin/slirp4netns", ["-c", "--mtu=65520", integer_to_list(Pid), "tap0"]),
+    await(fun() -> os:cmd(lists:flatten([Enter, "ip -br addr show tap0 2> /dev/null | grep -c /24"])) =:= "1\n" end),
+    {#{run => fun(C) -> os:cmd(lists:flatten([Enter, C])) end, peer => host_port("10.0.2.2")}, [Slirp, Holder]}.
+
+%% It refuses the signals that the BEAM ignores.
+pasta() ->
+    [Gateway | _] = string:lexemes(os:cmd("ip route show default | cut -d ' ' -f 3"), "\n"),
+    #{run => fun(C) -> os:cmd(lists:flatten(["env --default-signal pasta --config-net --runas 0 -- ", C])) end, peer => host_port(Gateway)}.
