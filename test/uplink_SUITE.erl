@@ -252,8 +252,8 @@ a_thousand_connections_complete_claim() ->
     {ok, Vm} = evum:start([{net, Sw}, {mem, 512}]),
     out(Vm, "echo 4096 >/proc/sys/net/core/somaxconn"),
     %% the guest's server has room for as many, too
-    out(Vm, "socat tcp-l:7,reuseaddr,fork,backlog=1024 pipe >/dev/null 2>&1 &"),
-    ok = evum:await(Vm, {port, 7}, 10000),
+    out(Vm, "HOME=/tmp erl -noinput -boot no_dot_erlang -eval '" ++ echo_server() ++ "' >/dev/null 2>&1 &"),
+    ok = evum:await(Vm, {port, 7}, 30000),
     {ok, Port} = evum_switch:forward(Sw, {tcp, 0}, {Vm, 7}),
     Sockets = [{N, connect(Port)} || N <- lists:seq(1, 1000)],
     [ok = gen_tcp:send(Socket, <<N:32>>) || {N, Socket} <- Sockets],
@@ -263,6 +263,11 @@ a_thousand_connections_complete_claim() ->
     true = Open > 1000,
     [gen_tcp:close(Socket) || {_, Socket} <- Sockets],
     ok = evum:stop(Vm).
+
+echo_server() ->
+    "{ok, L} = gen_tcp:listen(7, [binary, {reuseaddr, true}, {backlog, 1024}, {active, false}]), "
+    "Echo = fun E(S) -> {ok, B} = gen_tcp:recv(S, 0), ok = gen_tcp:send(S, B), E(S) end, "
+    "(fun A() -> {ok, S} = gen_tcp:accept(L), spawn(fun() -> catch Echo(S) end), A() end)().".
 
 datagrams_come_in(_) -> own_host(?FUNCTION_NAME).
 

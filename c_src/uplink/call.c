@@ -107,7 +107,11 @@ static int slirp_open(struct uplink *uplink, struct term *args)
 	err = get_host_ports(args, &uplink->nat->filter);
 	if (err)
 		way_slirp.close(uplink);
-	return err ? err : way_chosen(uplink, &way_slirp, CONFINE_NAT);
+	if (!err)
+		err = way_chosen(uplink, &way_slirp, CONFINE_NAT);
+	if (!err)
+		nat_confined(uplink->nat);
+	return err;
 }
 
 static int slirp_handler(struct call *call)

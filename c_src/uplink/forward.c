@@ -50,6 +50,7 @@ static int forward_open(struct instance *instance, struct forward *forward, stru
 			      guest_port) < 0)
 		return errno ? -errno : -EIO;
 	instance->sockets++;
+	instance->nat->sockets++;
 	forward->port = port_of(forward->fd, forward->host);
 	if (!forward->port)
 		return -EBADF;

@@ -54,9 +54,14 @@ int link_make(struct uplink *uplink, int fd, int socket, const char *interface)
 	return 0;
 }
 
+bool link_has_room(const struct uplink *uplink)
+{
+	return gather_has_room(&uplink->gathers[UPLINK_NET]);
+}
+
 int link_watch(struct uplink *uplink, int *timeout)
 {
-	short events = gather_has_room(&uplink->gathers[UPLINK_NET]) ? POLLIN : 0;
+	short events = link_has_room(uplink) ? POLLIN : 0;
 
 	*timeout = -1;
 	return polls_add(&uplink->polls, uplink->link->fd, events) < 0 ? -ENOMEM : 0;

@@ -27,6 +27,8 @@ int link_request(struct ifreq *request, const char *interface);
 /* Makes the link of uplink, which owns fd from then on, and looks up its MTU by socket.  0 or -errno. */
 int link_make(struct uplink *uplink, int fd, int socket, const char *interface);
 int link_watch(struct uplink *uplink, int *timeout);
+/* Is there credit for more? */
+bool link_has_room(const struct uplink *uplink);
 /* Has something come? */
 bool link_is_ready(const struct uplink *uplink);
 /* A frame from outside. */

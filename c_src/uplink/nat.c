@@ -11,7 +11,8 @@
  * ARP answers: then a way back is known before anything is sent, also to what
  * lies behind a machine that routes.  Its own ARP and DHCP are never asked.
  *
- * Bounds.  An instance has at most sockets_max host sockets; at that number what
+ * Bounds.  An instance has no more host sockets than are still free, so that however
+ * many there are each finds some, and UPLINK_SOCKETS_MAX; at that number what
  * could open another is dropped, and ways in aren't accepted from: only the
  * machine that has so many is the worse for it.  What libslirp would keep of TCP
  * that isn't in order is bounded by segments.c.  Without credit towards Erlang
@@ -33,6 +34,8 @@
 #define TYPE_IP4 0x0800
 #define TYPE_IP6 0x86dd
 #define SLIRP_CONFIG_VERSION 4
+/* The program's own, and some that are in use for a moment. */
+#define OTHER_DESCRIPTORS 32u
 
 static int64_t clock_ns(void)
 {
@@ -120,14 +123,20 @@ static void register_poll_fd(int fd, void *opaque)
 {
 	struct instance *instance = opaque;
 
-	instance->sockets += fd >= 0;
+	if (fd < 0)
+		return;
+	instance->sockets++;
+	instance->nat->sockets++;
 }
 
 static void unregister_poll_fd(int fd, void *opaque)
 {
 	struct instance *instance = opaque;
 
-	instance->sockets -= fd >= 0 && instance->sockets;
+	if (fd < 0 || !instance->sockets)
+		return;
+	instance->sockets--;
+	instance->nat->sockets--;
 }
 
 /* The loop looks at everything after each wake-up. */
@@ -156,6 +165,7 @@ static void instance_free(struct instance *instance)
 		return;
 	forward_forget_all(instance);
 	slirp_cleanup(instance->slirp);
+	instance->nat->sockets -= instance->sockets;
 	free(instance);
 }
 
@@ -257,7 +267,10 @@ static void instances_each(struct nat *nat, instance_handler *handler, void *con
 /* At its bound an instance keeps the connections it has. */
 static bool may_open_sockets(const struct instance *instance)
 {
-	return instance->sockets < instance->nat->sockets_max;
+	const struct nat *nat = instance->nat;
+
+	return instance->sockets < UPLINK_SOCKETS_MAX &&
+	       instance->sockets + nat->sockets < nat->sockets_max;
 }
 
 static bool could_open_socket(const uint8_t *frame)
@@ -434,14 +447,6 @@ static void filter_set6(struct filter *filter)
 	filter->gateway6.s6_addr[15] = 2;
 }
 
-/* Whether the host lets us ping: libslirp would fall back to UDP's echo service. */
-static bool host_lets_ping(void)
-{
-	cleanup_fd int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, IPPROTO_ICMP);
-
-	return fd >= 0;
-}
-
 static void config_fill(struct nat *nat, const struct nat_config *config)
 {
 	struct filter *filter = &nat->filter;
@@ -450,7 +455,6 @@ static void config_fill(struct nat *nat, const struct nat_config *config)
 		.gateway = ntohl(config->gateway.s_addr),
 		.mask = UINT32_MAX << (32 - config->prefix),
 		.restricted = config->restricted,
-		.echo = host_lets_ping(),
 		.ipv6 = config->ipv6,
 	};
 	filter_set6(filter);
@@ -473,13 +477,14 @@ static void config_fill(struct nat *nat, const struct nat_config *config)
 	};
 }
 
+/* Descriptors that are left for host sockets. */
 static unsigned int sockets_max(void)
 {
 	struct rlimit limit;
 
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur / 2 > UPLINK_SOCKETS_MAX)
-		return UPLINK_SOCKETS_MAX;
-	return (unsigned int)(limit.rlim_cur / 2);
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur <= OTHER_DESCRIPTORS)
+		return 0;
+	return (unsigned int)min_size(limit.rlim_cur, UINT32_MAX) - OTHER_DESCRIPTORS;
 }
 
 int nat_open(struct uplink *uplink, const struct nat_config *config)
@@ -497,6 +502,19 @@ int nat_open(struct uplink *uplink, const struct nat_config *config)
 	config_fill(nat, config);
 	uplink->nat = nat;
 	return 0;
+}
+
+/* Whether the host lets us ping: libslirp would fall back to UDP's echo service. */
+static bool host_lets_ping(void)
+{
+	cleanup_fd int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, IPPROTO_ICMP);
+
+	return fd >= 0;
+}
+
+void nat_confined(struct nat *nat)
+{
+	nat->filter.echo = host_lets_ping();
 }
 
 static void nat_close(struct uplink *uplink)

@@ -38,8 +38,8 @@ struct nat {
 	struct uplink *uplink;
 	struct filter filter;
 	SlirpConfig config;
-	unsigned int sockets_max; /* of an instance */
-	struct instance *shared;  /* of those that nobody announced; NULL: not needed yet */
+	unsigned int sockets, sockets_max; /* of all instances */
+	struct instance *shared; /* of those that nobody announced; NULL: not needed yet */
 	struct instance *machines[UPLINK_MACHINES_MAX];
 	unsigned int machine_count, forward_count;
 };
@@ -52,6 +52,9 @@ struct nat_config {
 
 /* 0, -EINVAL or -ENOMEM. */
 int nat_open(struct uplink *uplink, const struct nat_config *config);
+
+/* The program has become who it stays: what the host lets it do can be asked. */
+void nat_confined(struct nat *nat);
 
 /* 0; -EEXIST where it is announced; -ENOSPC; -ENOMEM. */
 int nat_machine_add(struct nat *nat, const uint8_t *mac, struct in_addr ip);

@@ -30,10 +30,12 @@
 #define ADDRESSES_SIZE 12u
 
 /* A joined frame may hold 64 KB and its headers. */
+#define FRAME_ROOM (UINT16_MAX + 256u)
+
 struct received {
 	struct virtio_net_hdr head;
-	uint8_t room[VLAN_TAG]; /* for the tag that the kernel took out */
-	uint8_t frame[UINT16_MAX + 256];
+	uint8_t bytes[VLAN_TAG +
+		      FRAME_ROOM]; /* room for the tag that the kernel took out, and a frame */
 };
 
 /* Of others, to all or to others: neither the host's own nor what leaves it. */
@@ -160,11 +162,11 @@ static const struct tpacket_auxdata *tag_of(struct msghdr *message)
 /* Puts a tag back between the addresses and the type: the frame begins 4 bytes earlier. */
 static uint8_t *put_tag(struct received *received, const struct tpacket_auxdata *tag)
 {
-	uint8_t *frame = received->frame - VLAN_TAG;
+	uint8_t *frame = received->bytes;
 	uint16_t type = tag->tp_status & TP_STATUS_VLAN_TPID_VALID ? tag->tp_vlan_tpid : 0x8100;
 	uint16_t tagged[2] = {htons(type), htons(tag->tp_vlan_tci)};
 
-	memmove(frame, received->frame, ADDRESSES_SIZE);
+	memmove(frame, frame + VLAN_TAG, ADDRESSES_SIZE);
 	memcpy(frame + ADDRESSES_SIZE, tagged, sizeof(tagged));
 	received->head.csum_start = (uint16_t)(received->head.csum_start + VLAN_TAG);
 	return frame;
@@ -178,7 +180,7 @@ static void cut_done(void *context, const uint8_t *frame, size_t len)
 static void received_handler(struct uplink *uplink, struct received *received, size_t len,
 			     const struct tpacket_auxdata *tag)
 {
-	uint8_t *frame = received->frame;
+	uint8_t *frame = received->bytes + VLAN_TAG;
 	struct gso gso;
 
 	if (tag) {
@@ -203,7 +205,7 @@ static int receive(struct uplink *uplink)
 	uint8_t control[CMSG_SPACE(sizeof(struct tpacket_auxdata))];
 	struct iovec parts[] = {
 		{.iov_base = &received.head, .iov_len = sizeof(received.head)},
-		{.iov_base = received.frame, .iov_len = sizeof(received.frame)},
+		{.iov_base = received.bytes + VLAN_TAG, .iov_len = FRAME_ROOM},
 	};
 	struct msghdr message = {
 		.msg_iov = parts,
@@ -238,7 +240,7 @@ static int packet_ready(struct uplink *uplink)
 
 	if (!link_is_ready(uplink))
 		return 0;
-	for (int i = 0; i < PACKET_TURN && got == 1; i++)
+	for (int i = 0; i < PACKET_TURN && got == 1 && (i == 0 || link_has_room(uplink)); i++)
 		got = receive(uplink);
 	if (got == -ENETDOWN)
 		got = check_there(uplink);

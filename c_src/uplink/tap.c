@@ -73,7 +73,7 @@ static int tap_ready(struct uplink *uplink)
 
 	if (!link_is_ready(uplink))
 		return 0;
-	for (int i = 0; i < TAP_TURN; i++) {
+	for (int i = 0; i < TAP_TURN && (i == 0 || link_has_room(uplink)); i++) {
 		ssize_t len = read(uplink->link->fd, frame, sizeof(frame));
 
 		/* The interface was deleted. */

@@ -30,9 +30,6 @@ struct uplink_counters uplink_count(const struct uplink *uplink)
 		return counters;
 	counters.machines = nat->machine_count;
 	counters.forwards = nat->forward_count;
-	for (unsigned int i = 0; i < nat->machine_count; i++)
-		counters.sockets += nat->machines[i]->sockets;
-	if (nat->shared)
-		counters.sockets += nat->shared->sockets;
+	counters.sockets = nat->sockets;
 	return counters;
 }
