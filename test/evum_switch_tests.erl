@@ -230,3 +230,17 @@ whose_a_frame_is_its_source_tells_claim() ->
     ?assertEqual(No, evum_lan:sender(Lan, <<14:16, 1:48, Mac:48, 16#806:16>>, 1)),
     ?assertEqual(1, evum_lan:sender(Lan, <<14:16, 1:48, 7:48, 16#806:16>>, 1)),
     ?assertEqual(1, evum_lan:sender(Lan, <<3:16, 1:24>>, 1)).
+
+a_network_that_crashes_again_and_again_ends_alone_claim() ->
+    {ok, Other} = evum_switch:start([{name, other}]),
+    {ok, _} = evum_switch:start([{name, crashes}]),
+    Kill = fun Kill() ->
+        case whereis(crashes) of
+            undefined -> ok;
+            Pid -> exit(Pid, kill), timer:sleep(20), Kill()
+        end
+    end,
+    Kill(),
+    ?assertMatch([#{name := other, pid := Other}], evum_switch:list()),
+    ?assertMatch({ok, _}, evum_switch:start([{name, crashes}])),
+    ?assertMatch([_, _], supervisor:which_children(evum_net_sup)).
