@@ -129,7 +129,7 @@ static inline size_t guest_make_udp(struct guest *guest, uint8_t *frame, uint16_
 static inline void guest_send_udp(struct guest *guest, uint16_t port, uint32_t ip,
 				  uint16_t other_port, const char *text)
 {
-	uint8_t frame[2048];
+	uint8_t frame[2048] = {0};
 
 	guest_send_frame(guest, frame,
 			 guest_make_udp(guest, frame, port, ip, other_port, text, strlen(text)));
@@ -158,9 +158,10 @@ static inline size_t guest_make_tcp(const struct guest_tcp *tcp, uint8_t *frame,
 static inline void guest_send_tcp(struct guest_tcp *tcp, uint8_t flags, const void *data,
 				  size_t len)
 {
-	uint8_t frame[54 + GUEST_MTU];
+	uint8_t frame[54 + GUEST_MTU] = {0};
+	size_t size = guest_make_tcp(tcp, frame, flags, data, len);
 
-	guest_send_frame(tcp->guest, frame, guest_make_tcp(tcp, frame, flags, data, len));
+	guest_send_frame(tcp->guest, frame, size);
 	tcp->next += (uint32_t)len + !!(flags & TH_SYN) + !!(flags & TH_FIN);
 }
 
