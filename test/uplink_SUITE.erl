@@ -145,8 +145,11 @@ connect(Port) ->
     {ok, Socket} = gen_tcp:connect({127, 0, 0, 1}, Port, [binary, {active, false}], 5000),
     Socket.
 
-uplink_pid() -> binary_to_integer(string:trim(run(["pgrep -P ", os:getpid(), " -x evum_uplink || pgrep -x evum_uplink -s 0 || ",
-                                                  "ps -e -o pid=,ppid=,comm= | awk '$3 == \"evum_uplink\" {print $1; exit}'"]))).
+%% Of this BEAM's own.
+uplink_pid() ->
+    [Pid] = [Pid || Port <- erlang:ports(), {name, Name} <- [erlang:port_info(Port, name)],
+                    string:find(Name, "evum_uplink") =/= nomatch, {os_pid, Pid} <- [erlang:port_info(Port, os_pid)]],
+    Pid.
 
 way(Sw) -> maps:get(way, evum_switch:info(Sw)).
 
