@@ -186,7 +186,7 @@ lower_mtu(#state{net = Net, lan = Lan, mtu = Mtu, router = Router} = S) when Mtu
     case [P || #port{kind = machine} = P <- evum_switch_ports:ports(Lan)] of
         [] ->
             Router =:= undefined orelse evum_router:set_mtu(Router, ?MTU_FOREIGN),
-            S#state{mtu = ?MTU_FOREIGN};
+            S#state{mtu = ?MTU_FOREIGN, way = evum_way:mtu(?MTU_FOREIGN, S#state.way)};
         _ -> S
     end;
 lower_mtu(S) -> S.

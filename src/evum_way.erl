@@ -15,7 +15,7 @@
 
 -include("evum_lan.hrl").
 
--export([options/1, new/2, plugged/2, unplugged/2, request/2, info/2, describe/1, gateway_no/1, close/1]).
+-export([options/1, new/2, plugged/2, unplugged/2, request/2, info/2, describe/1, gateway_no/1, mtu/2, close/1]).
 -export_type([way/0, config/0, request/0]).
 
 -type vm() :: pid() | atom().
@@ -30,6 +30,7 @@
 
 -define(BACKOFF_MIN, 100).
 -define(BACKOFF_MAX, 10000).
+-define(RETRY_MS, 1000).
 %% an uplink that ran so long ended by chance
 -define(STEADY_MS, 30000).
 
@@ -56,6 +57,8 @@
     backoff = ?BACKOFF_MIN :: pos_integer(),
     started :: integer() | undefined,
     timer :: reference() | undefined,
+    %% while ways in wait for a port of the host that was taken
+    retry :: reference() | undefined,
     restarts = 0 :: non_neg_integer(),
     last_error :: term()
 }).
@@ -168,6 +171,8 @@ info({'DOWN', Monitor, process, _, _}, #way{forwards = Forwards} = Way) ->
             {ok, Way#way{forwards = Rest}};
         false -> ignore
     end;
+info({?MODULE, retry}, #way{forwards = Forwards} = Way) ->
+    {ok, retry_later(Way#way{retry = undefined, forwards = [reopen(F, Way) || F <- Forwards]})};
 info(_Message, _Way) -> ignore.
 
 reason({shutdown, Reason}) -> Reason;
@@ -199,6 +204,16 @@ counters(#way{uplink = Uplink}) ->
         {error, _} -> #{}
     end.
 
+%% @doc The network has another MTU, and no machine yet: libslirp is to keep to it.
+-spec mtu(pos_integer(), way()) -> way().
+mtu(Mtu, #way{config = Config} = Way) -> with_mtu(Way#way{config = Config#{mtu := Mtu}}).
+
+with_mtu(#way{uplink = Uplink, config = #{uplink := How}} = Way) when is_pid(Uplink), How =:= none orelse element(1, How) =:= slirp ->
+    true = unlink(Uplink),
+    ok = close(Way),
+    running(ended(Way));
+with_mtu(Way) -> Way.
+
 %% @doc Which port frames for the gateway's address go to: the uplink's while it has a
 %% part in it.
 -spec gateway_no(way()) -> 0 | 1.
@@ -219,10 +234,10 @@ came(#port{no = No, mac = Mac, ip = Ip} = Port, #way{uplink = Uplink, machines =
     is_pid(Uplink)
 ->
     ok = evum_uplink:machine_add(Uplink, Mac, given(Ip)),
-    Way#way{
+    retry_later(Way#way{
         machines = Machines#{No => Mac},
         forwards = [case is_of(F, Port) of true -> open(F, Port, Way); false -> F end || F <- Forwards]
-    };
+    });
 came(_Port, Way) -> Way.
 
 given(undefined) -> {0, 0, 0, 0};
@@ -256,6 +271,21 @@ open(#forward{proto = Proto, host = Host, port = HostPort, guest_port = GuestPor
         {ok, Port} -> Forward#forward{port = Port, state = {open, Mac}};
         {error, _} = Error -> Forward#forward{state = Error}
     end.
+
+%% A port of the host that another program has may become free.
+retry_later(#way{retry = undefined, forwards = Forwards} = Way) ->
+    case [F || #forward{state = {error, _}} = F <- Forwards] of
+        [] -> Way;
+        _ -> Way#way{retry = erlang:send_after(?RETRY_MS, self(), {?MODULE, retry})}
+    end;
+retry_later(Way) -> Way.
+
+reopen(#forward{state = {error, _}} = Forward, #way{uplink = Uplink} = Way) when is_pid(Uplink) ->
+    case machine_of(Forward, Way) of
+        none -> Forward#forward{state = waiting};
+        Port -> open(Forward, Port, Way)
+    end;
+reopen(Forward, _Way) -> Forward.
 
 %% --- the uplink's lives --------------------------------------------------------------
 

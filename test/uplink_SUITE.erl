@@ -366,7 +366,17 @@ a_taken_port_is_an_error_claim() ->
     sentence(Error),
     {error, eaddrnotavail} = evum_switch:forward(Sw, {tcp, "192.0.2.99", 0}, {Vm, 80}),
     {ok, _} = evum_switch:forward(Sw, {udp, Taken}, {Vm, 80}),
-    stop(Vm).
+    stop(Vm),
+    ok = evum_switch:stop(Sw),
+    %% one of the options waits until the port is free
+    {ok, Listener} = gen_tcp:listen(0, [{ip, {127, 0, 0, 1}}]),
+    {ok, Port} = inet:port(Listener),
+    Waiting = network([{uplink, slirp}, {forward, [{{tcp, Port}, {w, 80}}]}]),
+    Vm2 = vm([{label, w}, {net, Waiting}]),
+    #{forwards := [#{state := {error, eaddrinuse}}]} = way(Waiting),
+    ok = gen_tcp:close(Listener),
+    ok = until(fun() -> #{forwards := [#{state := State}]} = way(Waiting), State =:= open end, 5000),
+    stop(Vm2).
 
 %% --- real interfaces ----------------------------------------------------------------------
 
