@@ -82,7 +82,9 @@ init(Switch) ->
         {error, Reason} -> {stop, {shutdown, Reason}}
     end.
 
-directory(Lan, {ok, Dir}) -> listening(Lan, Dir, listen(filename:join(Dir, "ctl")));
+directory(Lan, {ok, Dir}) ->
+    _ = evum_ctl_dir:keep(Dir),
+    listening(Lan, Dir, listen(filename:join(Dir, "ctl")));
 directory(_Lan, {error, Reason}) -> {stop, {shutdown, {control_socket, Reason}}}.
 
 listening(#lan{switch = Switch, name = Name}, Dir, {ok, Listen}) ->

@@ -2,12 +2,14 @@
 %% The directory of a control socket: who may enter, and what is left of dead ones
 %%
 %% It lies in the user's runtime directory, or in /tmp, is called evum-ctl-PID-N, and
-%% is its owner's only (0700): who can connect can send any frame. A BEAM that was
-%% killed leaves its directory; the next one that makes one removes those whose
-%% process is gone and whose socket nobody listens at.
+%% is its owner's only (0700): who can connect can send any frame. A keeper, a shell
+%% that waits for the end of its input, removes it when its user has ended, the whole
+%% BEAM with him or not. Should the keeper have been killed too, the next one that
+%% makes a directory removes those whose process is gone and whose socket nobody
+%% listens at.
 -module(evum_ctl_dir).
 
--export([new/0, delete/1]).
+-export([new/0, keep/1, delete/1]).
 
 -include_lib("kernel/include/file.hrl").
 
@@ -74,6 +76,12 @@ has_listener(Dir) ->
             %% who knows
             true
     end.
+
+%% @doc The directory goes with the calling process.
+-spec keep(file:filename()) -> port().
+keep(Dir) ->
+    Script = "trap '' HUP INT TERM; read -r _; rm -rf -- \"$0\"",
+    open_port({spawn_executable, "/bin/sh"}, [{args, ["-c", Script, Dir]}, {cd, "/"}]).
 
 %% @doc Removes a directory with all that clients left there.
 -spec delete(file:filename()) -> ok.
