@@ -14,7 +14,7 @@
 -include_lib("kernel/include/file.hrl").
 
 -define(NAME, "evum-ctl-").
--define(TRIES, 1000).
+-define(TRIES, 100).
 %% sun_path is 108 bytes: a NUL, and what clients put into it (/.PID-NNNNN)
 -define(PATH_MAX, 84).
 
@@ -23,13 +23,14 @@
 new() ->
     Base = base(),
     lists:foreach(fun delete/1, stale(Base)),
-    make(filename:join(Base, ?NAME ++ os:getpid() ++ "-"), 1).
+    make(filename:join(Base, ?NAME ++ os:getpid() ++ "-"), ?TRIES).
 
-make(Prefix, N) ->
-    Dir = Prefix ++ integer_to_list(N),
+%% No name comes twice: the last one's keeper may not be through yet.
+make(Prefix, Tries) ->
+    Dir = Prefix ++ integer_to_list(erlang:unique_integer([positive])),
     case file:make_dir(Dir) of
         ok -> mode(Dir, file:change_mode(Dir, 8#700));
-        {error, eexist} when N < ?TRIES -> make(Prefix, N + 1);
+        {error, eexist} when Tries > 1 -> make(Prefix, Tries - 1);
         {error, _} = Error -> Error
     end.
 
