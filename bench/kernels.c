@@ -67,11 +67,12 @@ static int run_both(char **argv)
 	for (int number = 1; number <= 2; number++) {
 		if (fork() != 0)
 			continue;
-		dup2(ends[number - 1], 3);
 		if (number == 2) {
 			dup2(null, 0);
 			dup2(null, 1);
 		}
+		/* May be null itself: from here on it is gone. */
+		dup2(ends[number - 1], 3);
 		close_range(4, ~0u, 0);
 		run_kernel(number, argv[1], argv[2], argv[2 + number]);
 	}
