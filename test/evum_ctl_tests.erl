@@ -3,6 +3,7 @@
 -module(evum_ctl_tests).
 -compile(export_all).
 -include_lib("eunit/include/eunit.hrl").
+-import(evum_test_lib, [until/1]).
 -include_lib("kernel/include/file.hrl").
 
 -define(WAIT, 2000).
@@ -81,11 +82,6 @@ closed(Stream) ->
     ok = socket:close(Stream).
 
 ports(#{switch := Switch}) -> [P || #{kind := foreign} = P <- evum_switch:ports(Switch)].
-
-until(Condition) -> until(Condition, 400).
-
-until(Condition, 0) -> error({never, Condition});
-until(Condition, N) -> Condition() orelse begin timer:sleep(5), until(Condition, N - 1) end.
 
 %% --- who joins -----------------------------------------------------------------
 

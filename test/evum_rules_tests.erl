@@ -2,6 +2,7 @@
 %% Rules on the ports of a network that has no machines: each port is an inbox of the test's
 -module(evum_rules_tests).
 -include_lib("eunit/include/eunit.hrl").
+-import(evum_test_lib, [until/1]).
 -include("../src/evum_lan.hrl").
 
 -define(MS, 2000).
@@ -128,10 +129,6 @@ ended(#{sw := Sw}, Ref) ->
     receive {evum, Sw, {rule_ended, Ref, Reason}} -> Reason
     after ?MS -> error({not_ended, Ref})
     end.
-
-until(Condition) -> until(Condition, 200).
-
-until(Condition, N) when N > 0 -> Condition() orelse begin timer:sleep(10), until(Condition, N - 1) end.
 
 %% --- faults ----------------------------------------------------------------------
 
