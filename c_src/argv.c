@@ -92,6 +92,19 @@ static int add_defaults(struct argv *argv, const struct evum_config *config,
 	return err;
 }
 
+/*
+ * d: a guest's forged header must not make it a copy-on-write disk of another file;
+ * r: read-only; s: each write is one to the host's disk, since a guest's fsync is
+ * none.
+ */
+static int add_disk(struct argv *argv, const struct evum_disk *disk, unsigned int number,
+		    const char *path)
+{
+	const char *flags = !disk->writable ? "rd" : disk->durable ? "sd" : "d";
+
+	return add(argv, "ubd%u%s=%s", number, flags, path);
+}
+
 static int add_wiring(struct argv *argv, const struct evum_config *config,
 		      const struct argv_paths *paths)
 {
@@ -109,9 +122,7 @@ static int add_wiring(struct argv *argv, const struct evum_config *config,
 	err = err ? err : add(argv, "umid=m");
 	err = err ? err : add(argv, "mconsole=notify:%s/n", paths->run);
 	for (unsigned int i = 0; i < config->disk_count && !err; i++)
-		/* d: a guest's forged header must not make it a copy-on-write disk of another file. */
-		err = add(argv, "ubd%u%s=%s", i, config->disks[i].writable ? "d" : "rd",
-			  paths->disks[i]);
+		err = add_disk(argv, &config->disks[i], i, paths->disks[i]);
 	return err;
 }
 
@@ -168,6 +179,8 @@ static int add_init(struct argv *argv, const struct evum_config *config,
 
 	err = err ? err : add(argv, "evum.root=%s", roots[config->root]);
 	err = err ? err : add(argv, "evum.rw=%d", config->disk_count && config->disks[0].writable);
+	if (config->layer_count)
+		err = err ? err : add(argv, "evum.layers=%u", config->layer_count);
 	err = err ? err : add(argv, "evum.log=%d", config->copy_log && !config->verbose);
 	err = err ? err : add(argv, "evum.modules=%d", config->modules != NULL);
 	err = err ? err : add_nic_settings(argv, config);

@@ -43,11 +43,41 @@ static int check_args(const struct evum_config *config, struct evum_error *error
 	return 0;
 }
 
+/* Is the writable one the last of the layers, and no other? */
+static int layers_ok(const struct evum_config *config)
+{
+	for (unsigned int i = 0; i <= config->layer_count; i++)
+		if (!config->disks[i].writable != (i < config->layer_count))
+			return 0;
+	return 1;
+}
+
+static int check_layers(const struct evum_config *config, struct evum_error *error)
+{
+	if (config->layer_count == 0)
+		return 0;
+	if (config->root != EVUM_ROOT_DISK || config->layer_count >= config->disk_count ||
+	    !layers_ok(config))
+		return jail_error(error, "config", EINVAL,
+				  "layers lie over a read-only disk, the last one writable");
+	if (config->layer_size && config->layer_size < EVUM_LAYER_MIN)
+		return jail_error(error, "config", ERANGE, "a layer is %u MiB at least",
+				  EVUM_LAYER_MIN);
+	if (config->layer_size && !config->layer_template)
+		return jail_error(error, "config", EINVAL, "a layer is made of a template");
+	return 0;
+}
+
 static int check_root(const struct evum_config *config, struct evum_error *error)
 {
+	int err;
+
 	if (config->disk_count > EVUM_DISKS_MAX || config->bind_count > EVUM_BINDS_MAX)
 		return jail_error(error, "config", E2BIG, "at most %u disks and %u directories",
 				  EVUM_DISKS_MAX, EVUM_BINDS_MAX);
+	err = check_layers(config, error);
+	if (err)
+		return err;
 	if (config->root == EVUM_ROOT_DISK && config->disk_count == 0)
 		return jail_error(error, "config", EINVAL, "a root on a disk needs a disk");
 	if (config->root == EVUM_ROOT_HOST && config->bind_count == 0)

@@ -16,6 +16,7 @@
 
 #include "jail.h"
 #include "kernel_elf.h"
+#include "layer.h"
 #include "util.h"
 
 /* Adds a host file; target NULL: the same path in the private root. */
@@ -76,34 +77,106 @@ static int plan_boot_files(struct jail *jail, struct evum_error *error)
 	return 0;
 }
 
-/* One writer a disk: UML's own lock is lost as soon as it closes another descriptor of the file. */
-static int lock_disk(struct jail *jail, const struct evum_disk *disk, struct evum_error *error)
+/* Which disk an error is about, as a stage: jail_error() keeps the string. */
+static const char *disk_stage(unsigned int number)
 {
+	static const char *const names[] = {"disk",   "disk1",	"disk2",  "disk3",
+					    "disk4",  "disk5",	"disk6",  "disk7",
+					    "disk8",  "disk9",	"disk10", "disk11",
+					    "disk12", "disk13", "disk14", "disk15"};
+
+	_Static_assert(ARRAY_SIZE(names) == EVUM_DISKS_MAX, "a name for each disk");
+	return names[number];
+}
+
+/* One writer a disk: UML's own lock is lost as soon as it closes another descriptor of the file. */
+static int lock_disk(struct jail *jail, unsigned int number, struct evum_error *error)
+{
+	const struct evum_disk *disk = &jail->config->disks[number];
+	const char *stage = disk_stage(number);
 	int fd = open(disk->path, (disk->writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK);
 	struct stat st;
 
 	if (fd < 0)
-		return jail_error(error, "disk", errno, "%s can't be opened for %s", disk->path,
+		return jail_error(error, stage, errno, "%s can't be opened for %s", disk->path,
 				  disk->writable ? "writing" : "reading");
 	jail->locks[jail->lock_count++] = fd;
 	if (fstat(fd, &st) < 0 || (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode)))
-		return jail_error(error, "disk", EINVAL, "%s is no disk image or block device",
+		return jail_error(error, stage, EINVAL, "%s is no disk image or block device",
 				  disk->path);
 	if (S_ISREG(st.st_mode) && st.st_size < 512)
-		return jail_error(error, "disk", EINVAL, "%s is empty", disk->path);
+		return jail_error(error, stage, EINVAL, "%s is empty", disk->path);
 	if (flock(fd, (disk->writable ? LOCK_EX : LOCK_SH) | LOCK_NB) < 0)
-		return jail_error(error, "disk", EBUSY, "%s is in use by another machine",
+		return jail_error(error, stage, EBUSY, "%s is in use by another machine",
 				  disk->path);
+	return 0;
+}
+
+/* A layer that isn't there yet; another machine may make it at the same time. */
+static int make_layer(struct jail *jail, unsigned int number, const struct layer_ids *below,
+		      struct evum_error *error)
+{
+	const struct evum_config *config = jail->config;
+	const char *path = config->disks[number].path;
+	int err;
+
+	if (!config->layer_size || number != config->layer_count || access(path, F_OK) == 0)
+		return 0;
+	err = layer_make(path, config->layer_template, config->layer_size, below,
+			 jail->drop ? NOBODY : (uid_t)-1, !config->layer_temporary);
+	if (err && err != -EEXIST)
+		return jail_error(error, disk_stage(number), -err, "the layer %s can't be made",
+				  path);
+	return 0;
+}
+
+/* Is it one, and was it made over what it is to lie over now? */
+static int check_layer(struct jail *jail, unsigned int number, const struct layer_ids *below,
+		       struct evum_error *error)
+{
+	const struct evum_disk *disks = jail->config->disks;
+	unsigned int changed;
+	int err = layer_check(jail->locks[jail->lock_count - 1], below, &changed);
+
+	if (err == -ESTALE)
+		return jail_error(error, disk_stage(changed), ESTALE,
+				  "%s was changed after the layer %s was made over it",
+				  disks[changed].path, disks[number].path);
+	if (err)
+		return jail_error(error, disk_stage(number), -err, "%s is no layer of a disk",
+				  disks[number].path);
+	return 0;
+}
+
+/* Locks a disk and finds out whether the disks fit on each other.  below: those before it. */
+static int take_disk(struct jail *jail, unsigned int number, struct layer_ids *below,
+		     struct evum_error *error)
+{
+	const bool layer = number > 0 && number <= jail->config->layer_count;
+	int err = layer ? make_layer(jail, number, below, error) : 0;
+
+	err = err ? err : lock_disk(jail, number, error);
+	if (err || !jail->config->layer_count)
+		return err;
+	err = layer ? check_layer(jail, number, below, error) : 0;
+	if (err)
+		return err;
+	err = layer_identify(jail->locks[jail->lock_count - 1], below);
+	if (err)
+		return jail_error(error, disk_stage(number), -err, "%s can't be read",
+				  jail->config->disks[number].path);
 	return 0;
 }
 
 static int plan_disks(struct jail *jail, struct evum_error *error)
 {
+	struct layer_ids below = {.count = 0};
+
 	for (unsigned int i = 0; i < jail->config->disk_count; i++) {
 		const struct evum_disk *disk = &jail->config->disks[i];
 		struct jail_file *file;
 		char target[16];
-		int err = lock_disk(jail, disk, error);
+		int err = take_disk(jail, i, &below, error);
 
 		if (err)
 			return err;
@@ -111,7 +184,8 @@ static int plan_disks(struct jail *jail, struct evum_error *error)
 		file = add_file(jail, disk->path, target,
 				disk->writable ? LANDLOCK_WRITE : LANDLOCK_READ);
 		if (!file)
-			return jail_error(error, "disk", errno, "%s can't be found", disk->path);
+			return jail_error(error, disk_stage(i), errno, "%s can't be found",
+					  disk->path);
 		file->writable = disk->writable;
 	}
 	return 0;

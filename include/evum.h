@@ -27,7 +27,8 @@ extern "C" {
 
 /* Limits.  What is over one is refused with the error named beside it. */
 #define EVUM_MEM_MIN 32u	  /* MiB of guest memory; ERANGE */
-#define EVUM_DISKS_MAX 8u	  /* disks of a machine; E2BIG */
+#define EVUM_DISKS_MAX 16u	  /* disks of a machine; E2BIG */
+#define EVUM_LAYER_MIN 64u	  /* MiB of a layer that is made; ERANGE */
 #define EVUM_BINDS_MAX 32u	  /* bound host directories; E2BIG */
 #define EVUM_NICS_MAX 8u	  /* network interfaces of a machine; E2BIG */
 #define EVUM_MTU_MIN 576u	  /* ERANGE */
@@ -46,6 +47,7 @@ struct evum_vm;
 struct evum_disk {
 	const char *path; /* raw image or block device */
 	int writable;	  /* 0: opened read-only; 1: locked, one writer */
+	int durable; /* what the guest has written is on the host's disk before it is told so */
 };
 
 /*
@@ -64,8 +66,8 @@ struct evum_nic {
 
 enum evum_root {
 	EVUM_ROOT_INITRAMFS, /* the initramfs itself: busybox */
-	EVUM_ROOT_DISK,	     /* disks[0]; where read-only, under an overlay in guest memory */
-	EVUM_ROOT_HOST,	     /* binds, read-only, under an overlay in guest memory */
+	EVUM_ROOT_DISK, /* disks[0]; where read-only, under layers or an overlay in guest memory */
+	EVUM_ROOT_HOST, /* binds, read-only, under an overlay in guest memory */
 };
 
 enum evum_cpu {
@@ -84,6 +86,17 @@ struct evum_config {
 	enum evum_root root;
 	struct evum_disk disks[EVUM_DISKS_MAX];
 	unsigned int disk_count;
+	/*
+	 * EVUM_ROOT_DISK: so many of the disks that follow disks[0] are layers over it,
+	 * lowest first, the last one writable.  That one is made where it is missing and
+	 * layer_size isn't 0: in its directory, as a sparse file that no half of is
+	 * ever seen.  Every layer remembers what it was made over, and is refused over
+	 * anything else.
+	 */
+	unsigned int layer_count;
+	unsigned int layer_size;    /* MiB */
+	const char *layer_template; /* an empty layer, packed; required with layer_size */
+	int layer_temporary; /* the caller removes it; where the caller was killed, the machine does */
 	const char *binds[EVUM_BINDS_MAX]; /* absolute host paths; EVUM_ROOT_HOST only */
 	unsigned int bind_count;
 	struct evum_nic nics[EVUM_NICS_MAX];

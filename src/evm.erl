@@ -18,11 +18,15 @@ create() -> create([]).
 %% `cpu' (`any' or a number), `console' (`line', `tagged', `none'), `owner'
 %% (a process or `none'), `life' (a process), `wait_boot' or `timeout' (ms, 30000
 %% by default; `false' returns at once, and the boot has 60 s), `on_reboot'
-%% (`reboot', `stop'), `verbose'.
+%% (`reboot', `stop'), `verbose'. Of an image of a file system also: `disk', where what
+%% is written goes (a layer of so many MiB that ends with the machine, 8192 by default;
+%% a file that keeps it, which is made where it is missing; `#{file, size}'; `memory', the guest's), and
+%% `durable' (`true': what the guest syncs survives the host's power cut).
 %%
 %% Errors: `{bad_option, Key}', `{label_in_use, Label}', `{unknown_dist, Name}',
 %% `{bad_config, File, Line, What}', `{no_kernel | bad_kernel, File, Why}',
-%% `{bad_image, File, Why}', `{disk_in_use, File}', `{no_memory, Text}',
+%% `{bad_image, File, Why}', `{disk_in_use, File}', `{base_changed, File, Layer}', `{bad_layer, File}',
+%% `{no_layer, File, Why}', `{no_disk_dir, Dir, Why}', `{no_memory, Text}',
 %% `{unknown_net, Name}', `{no_network, Net}', `{no_address, Subnet}', `{not_in_subnet, Ip, Subnet}',
 %% `{address_in_use, Ip}', `{mac_in_use, Mac}', `{not_built, File}', `not_started', `{no_confinement, Text}', `{boot_failed, Stage, LastLines}': in a sentence by
 %% {@link evum:format_error/1}. Nothing of the machine is left when one is returned.

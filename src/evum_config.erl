@@ -51,7 +51,7 @@ launch(Opts, Dist) ->
         fun(_) -> kernel_check(Kernel) end,
         fun(_) -> evum_port:program(evum_port) end,
         fun(_) -> initramfs() end,
-        fun(Initramfs) -> root(Dist, #{kernel => bytes(Kernel), initramfs => bytes(Initramfs)}) end,
+        fun(Initramfs) -> root(Dist, Opts, #{kernel => bytes(Kernel), initramfs => bytes(Initramfs)}) end,
         fun(Config) -> with_nets(maps:get(net, Opts), machine(Opts, Dist, Config)) end
     ]).
 
@@ -107,16 +107,18 @@ cpu(spread) -> {spread, evum_app:next_cpu()};
 cpu(any) -> any;
 cpu(N) -> {number, N}.
 
-root(#{root := initramfs}, Config) -> {ok, Config#{root => initramfs}};
-root(#{root := host} = Dist, Config) ->
+root(#{root := disk, file := File} = Dist, Opts, Config) ->
+    case {readable(File), evm_disk:config(Dist, Opts)} of
+        {ok, {ok, Disks}} -> {ok, maps:merge(Config#{root => disk}, Disks)};
+        {{error, Reason}, _} -> {error, {bad_image, File, Reason}};
+        {ok, {error, _} = Error} -> Error
+    end;
+root(_Dist, #{disk := _}, _Config) -> {error, {bad_option, disk}};
+root(_Dist, #{durable := true}, _Config) -> {error, {bad_option, durable}};
+root(#{root := initramfs}, _Opts, Config) -> {ok, Config#{root => initramfs}};
+root(#{root := host} = Dist, _Opts, Config) ->
     Binds = [B || B <- maps:get(binds, Dist, []), filelib:is_dir(B)],
-    {ok, Config#{root => host, binds => Binds}};
-root(#{root := disk, file := File, access := Access}, Config) ->
-    Mode = case Access of rw -> rw; overlay -> ro end,
-    case readable(File) of
-        ok -> {ok, Config#{root => disk, disks => [{bytes(File), Mode}]}};
-        {error, Reason} -> {error, {bad_image, File, Reason}}
-    end.
+    {ok, Config#{root => host, binds => Binds}}.
 
 readable(File) ->
     case file:open(File, [read, raw]) of
@@ -157,13 +159,25 @@ initramfs() ->
 %% @doc What the port's refusal to start a machine means to who asked for it.
 -spec start_error(Stage :: atom(), Posix :: atom(), Text :: binary(), Config :: map()) -> tuple().
 start_error(kernel, Posix, _Text, #{kernel := Kernel}) -> {bad_kernel, name(Kernel), Posix};
-start_error(disk, ebusy, _Text, #{disks := [{Disk, _} | _]}) -> {disk_in_use, name(Disk)};
-start_error(disk, Posix, _Text, #{disks := [{Disk, _} | _]}) -> {bad_image, name(Disk), Posix};
 start_error(memory, _Posix, Text, _Config) -> {no_memory, Text};
 start_error(Stage, _Posix, _Text, _Config) when Stage =:= args; Stage =:= cpu -> {bad_option, Stage};
 start_error(Stage, _Posix, Text, #{root := host}) when Stage =:= namespaces; Stage =:= mounts ->
     {no_confinement, Text};
+start_error(Stage, Posix, Text, #{disks := Disks}) ->
+    case [Disk || {N, Disk} <- lists:zip(lists:seq(0, length(Disks) - 1), Disks), Stage =:= stage(N)] of
+        [{File, Mode}] -> disk_error(Posix, name(File), Mode, Disks);
+        [] -> {boot_failed, Stage, [Text]}
+    end;
 start_error(Stage, _Posix, Text, _Config) -> {boot_failed, Stage, [Text]}.
+
+stage(0) -> disk;
+stage(N) -> list_to_atom("disk" ++ integer_to_list(N)).
+
+disk_error(ebusy, File, _Mode, _Disks) -> {disk_in_use, File};
+disk_error(estale, File, _Mode, Disks) -> {base_changed, File, name(element(1, lists:last(Disks)))};
+disk_error(ebadmsg, File, _Mode, _Disks) -> {bad_layer, File};
+disk_error(Posix, File, Mode, Disks) when length(Disks) > 1, Mode =/= ro -> {no_layer, File, Posix};
+disk_error(Posix, File, _Mode, _Disks) -> {bad_image, File, Posix}.
 
 name(Bytes) -> unicode:characters_to_list(Bytes).
 

@@ -33,6 +33,15 @@ sentence({bad_kernel, File, Why}) when Why =:= eacces; Why =:= enoent; Why =:= e
     f("the kernel ~ts can't be executed: ~ts", [File, posix(Why)]);
 sentence({bad_kernel, File, _}) -> f("~ts is no User Mode Linux kernel for x86-64; Debian's is /usr/bin/linux.uml", [File]);
 sentence({bad_image, File, Why}) -> f("the image ~ts can't be read: ~ts", [File, posix(Why)]);
+sentence({base_changed, File, Layer}) ->
+    f("~ts was changed after the layer ~ts was made over it, which would mix up the two: bring it back as it was, or start with another layer",
+      [File, Layer]);
+sentence({bad_layer, File}) -> f("~ts is no layer of a disk, or its first block was written over: remove it, or name another file", [File]);
+sentence({no_layer, File, Why}) -> f("the layer ~ts can't be made or used: ~ts", [File, posix(Why)]);
+sentence({too_many_layers, Max}) -> f("the disk has more than ~b layers under the one that is written", [Max]);
+sentence({no_disk_dir, Dir, Why}) ->
+    f("the directory for temporary layers, ~ts, can't be made (~ts): set XDG_STATE_HOME, or disk_dir in evum's application environment",
+      [Dir, posix(Why)]);
 sentence({not_built, File}) -> f("~ts is missing: run ./evum build", [File]);
 sentence(not_started) -> "evum isn't started: application:ensure_all_started(evum)";
 sentence({no_confinement, Text}) -> f("this host can't confine a machine that sees its files: ~ts (see ./evum doctor)", [Text]);
@@ -203,6 +212,10 @@ option(kernel) -> "kernel must be the name of a file";
 option(args) ->
     f("args must be a list of kernel arguments, 3000 bytes at most, and none that evum sets itself (~ts)",
       [lists:join(", ", evum_proto:reserved_args())]);
+option(disk) ->
+    "disk must be memory, a layer's size in MiB (64 or more), its file, or #{file, size}; it goes with an image whose access is overlay, "
+    "and memory with one that has no layers";
+option(durable) -> "durable must be true or false, and true goes with a disk on the host";
 option(cpu) -> "cpu must be any or the number of a CPU that this process may use";
 option(console) -> "console must be line, tagged or none";
 option(life) -> "life must be a process; of a rule on a network, also switch";

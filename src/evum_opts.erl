@@ -19,6 +19,8 @@
     wait_boot := false | pos_integer(),
     on_reboot := reboot | stop,
     verbose := boolean(),
+    disk => evm_disk:wanted(),
+    durable => boolean(),
     mem => pos_integer(),
     kernel => file:filename()
 }.
@@ -67,7 +69,7 @@
 -define(ARGV_MAX, 131072).
 
 %% @doc Checks a machine's options. `label' is `undefined' and `mem' and
-%% `kernel' are missing where they weren't given.
+%% `kernel' are missing where they weren't given, and so are `disk' and `durable'.
 -spec machine(kind(), term()) -> {ok, machine()} | {error, {bad_option, term()}}.
 machine(Kind, Opts) -> check(Opts, fun machine_value/2, defaults(Kind)).
 
@@ -132,6 +134,8 @@ value(wait_boot, false) -> {ok, false};
 value(wait_boot, Ms) when is_integer(Ms), Ms > 0, Ms =< ?WAIT_MAX -> {ok, Ms};
 value(on_reboot, Do) when Do =:= reboot; Do =:= stop -> {ok, Do};
 value(verbose, Verbose) when is_boolean(Verbose) -> {ok, Verbose};
+value(disk, Disk) -> evm_disk:option(Disk);
+value(durable, Durable) when is_boolean(Durable) -> {ok, Durable};
 value(_Key, _Value) -> error.
 
 nets(Nets) ->

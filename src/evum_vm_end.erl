@@ -134,6 +134,7 @@ forced(D) -> D.
 -spec finish(term(), #data{}) -> no_return().
 finish(Reason, D0) ->
     D = end_life(Reason, evum_vm_console:check_texts(D0)),
+    ok = evm_disk:remove(maps:get(config, D#data.machine)),
     log_end(Reason, D),
     tell_all(Reason, D),
     die(Reason, D).

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define WORD_MAX 512 /* a longer word is none of ours and is cut */
@@ -46,6 +47,17 @@ static int set_flag(bool *flag, const char *value)
 	if (strcmp(value, "0") != 0 && strcmp(value, "1") != 0)
 		return -EINVAL;
 	*flag = value[0] == '1';
+	return 0;
+}
+
+static int set_layers(unsigned int *layers, const char *value)
+{
+	char *end;
+	unsigned long number = strtoul(value, &end, 10);
+
+	if (end == value || *end != '\0' || number > BOOT_LAYERS_MAX)
+		return -EINVAL;
+	*layers = (unsigned int)number;
 	return 0;
 }
 
@@ -101,6 +113,8 @@ static int take_word(struct boot_config *config, const char *word)
 		return set_root(&config->root, value);
 	if ((value = value_of(word, "evum.rw=")) != NULL)
 		return set_flag(&config->rw, value);
+	if ((value = value_of(word, "evum.layers=")) != NULL)
+		return set_layers(&config->layers, value);
 	if ((value = value_of(word, "evum.log=")) != NULL)
 		return set_flag(&config->log, value);
 	if ((value = value_of(word, "evum.modules=")) != NULL)

@@ -11,6 +11,7 @@
 
 #define BOOT_NAME_MAX 64 /* what sethostname(2) takes */
 #define BOOT_PATH_MAX 255
+#define BOOT_LAYERS_MAX 15
 
 enum boot_root {
 	BOOT_INITRAMFS,
@@ -25,6 +26,7 @@ struct boot_config {
 	char bad[BOOT_NAME_MAX + 1];   /* the start of the word that could not be understood */
 	enum boot_root root;
 	bool rw;
+	unsigned int layers; /* of the disks, over the first one */
 	bool log;
 	bool modules;
 	struct nic nics[NIC_COUNT]; /* by number; what wasn't asked for isn't plugged */

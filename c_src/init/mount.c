@@ -22,20 +22,15 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "disk.h"
 #include "module.h"
 
-#define WORK_DIR "/evum"
-#define ROOT_DIR WORK_DIR "/root"
 #define LOWER_DIR WORK_DIR "/lower"
-#define UPPER_DIR WORK_DIR "/rw"
 #define MODULES_DIR WORK_DIR "/modules"
 #define UNSEEN_DIR WORK_DIR "/unseen"
 
-#define DISK "/dev/ubda"
 #define JAIL_HOST "/host" /* the jail shows the host's files there */
 #define APPLETS "/evum"	  /* in a host root: the initramfs, for busybox */
-
-#define FILESYSTEMS_MAX 4096
 
 struct api_mount {
 	const char *type;
@@ -90,24 +85,11 @@ int mount_first(void)
 	return 0;
 }
 
-static int read_filesystems(char text[static FILESYSTEMS_MAX])
-{
-	int fd = open("/proc/filesystems", O_RDONLY | O_CLOEXEC);
-	ssize_t len;
-
-	if (fd < 0)
-		return -errno;
-	len = read(fd, text, FILESYSTEMS_MAX - 1);
-	close(fd);
-	text[len > 0 ? len : 0] = '\0';
-	return 0;
-}
-
 static bool kernel_has_overlay(void)
 {
 	char text[FILESYSTEMS_MAX] = "";
 
-	return read_filesystems(text) == 0 && strstr(text, "\toverlay\n") != NULL;
+	return disk_read_filesystems(text) == 0 && strstr(text, "\toverlay\n") != NULL;
 }
 
 /* Overlays are a module in Debian's kernel. */
@@ -146,43 +128,18 @@ static int mount_overlay(struct boot *boot, unsigned long flags)
 	return 0;
 }
 
-/* Tries one type; the kernel's answer to a wrong one is EINVAL. */
-static int try_type(const char *type, const char *where, unsigned long flags, int *result)
-{
-	if (mount(DISK, where, type, flags, "") == 0)
-		return 0;
-	if (errno != EINVAL || *result == 0)
-		*result = -errno;
-	return -1;
-}
-
-/* Mounts the disk as whatever the kernel can read; ext4 goes first, as ext2 would take it too. */
-static int mount_disk(struct boot *boot, const char *where, unsigned long flags)
-{
-	char text[FILESYSTEMS_MAX] = "";
-	char *line, *rest = text;
-	int result = 0;
-
-	if (try_type("ext4", where, flags, &result) == 0)
-		return 0;
-	(void)read_filesystems(text);
-	while ((line = strsep(&rest, "\n")) != NULL)
-		if (line[0] == '\t' && try_type(line + 1, where, flags, &result) == 0)
-			return 0;
-	if (result == -EROFS)
-		return boot_error(boot, "the disk wasn't unmounted cleanly and can't be repaired "
-					"read-only: boot it once with {access, rw}, or fsck it");
-	return boot_error(boot, "cannot mount the disk %s: %s", DISK, strerror(-result));
-}
-
 static int root_on_disk(struct boot *boot)
 {
 	(void)mkdir(WORK_DIR, 0755);
 	(void)mkdir(ROOT_DIR, 0755);
 	if (boot->config.rw)
-		return mount_disk(boot, ROOT_DIR, 0);
+		return disk_mount(boot, ROOT_DIR, 0);
+	if (need_overlay(boot) < 0)
+		return -1;
+	if (boot->config.layers > 0)
+		return disk_mount_layers(boot);
 	(void)mkdir(LOWER_DIR, 0755);
-	if (need_overlay(boot) < 0 || mount_disk(boot, LOWER_DIR, MS_RDONLY) < 0)
+	if (disk_mount(boot, LOWER_DIR, MS_RDONLY) < 0)
 		return -1;
 	return mount_overlay(boot, 0);
 }
@@ -349,6 +306,10 @@ int mount_unseen(const char *type, const char *options)
 void mount_finish(const struct boot *boot)
 {
 	sync();
-	if (boot->config.root == BOOT_DISK && boot->config.rw)
+	if (boot->config.root != BOOT_DISK)
+		return;
+	if (boot->config.rw)
 		(void)mount(NULL, ROOT_DIR, NULL, MS_REMOUNT | MS_RDONLY, NULL);
+	else if (boot->config.layers > 0)
+		(void)mount(NULL, UPPER_DIR, NULL, MS_REMOUNT | MS_RDONLY, NULL);
 }

@@ -21,6 +21,7 @@
 #include <ei.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
@@ -226,6 +227,10 @@ int main(void)
 	if (!err)
 		err = port_run(&port);
 	port_free_vm(&port);
+	/* After the machine's end it is the BEAM's to remove, or to start again. */
+	if (err && port.temporary)
+		unlink(port.temporary);
+	free(port.temporary);
 	wire_free(&port.wire);
 	fd_close(&port.epoll);
 	return port_report(err);

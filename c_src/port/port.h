@@ -38,6 +38,7 @@ struct port {
 	struct wire wire;
 	uint32_t out_armed, vm_armed; /* epoll events asked for */
 	struct evum_vm *vm;
+	char *temporary;	/* the layer that goes with the machine, or NULL */
 	bool stopping;		/* stop or kill was called: dispatch at any cost */
 	bool down;		/* the last frame is queued */
 	int failed;		/* a handler's error, looked at after dispatch */

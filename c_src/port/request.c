@@ -148,7 +148,8 @@ static int get_disk(struct term *term, struct evum_disk *disk)
 	if (term_get_tuple(term, 2) < 0 || term_get_string(term, &disk->path) < 0 ||
 	    term_get_atom(term, mode) < 0)
 		return -EINVAL;
-	disk->writable = strcmp(mode, "rw") == 0;
+	disk->durable = strcmp(mode, "durable") == 0;
+	disk->writable = disk->durable || strcmp(mode, "rw") == 0;
 	return disk->writable || strcmp(mode, "ro") == 0 ? 0 : -EINVAL;
 }
 
@@ -166,6 +167,34 @@ static int get_disks(struct term *term, void *target)
 			return -EINVAL;
 	config->disk_count = (unsigned int)count;
 	return term_get_list_end(term, count);
+}
+
+static int get_layers(struct term *term, void *target)
+{
+	struct evum_config *config = target;
+
+	return term_get_u32(term, 0, &config->layer_count);
+}
+
+static int get_layer_size(struct term *term, void *target)
+{
+	struct evum_config *config = target;
+
+	return term_get_u32(term, 0, &config->layer_size);
+}
+
+static int get_layer_template(struct term *term, void *target)
+{
+	struct evum_config *config = target;
+
+	return term_get_string(term, &config->layer_template);
+}
+
+static int get_layer_temporary(struct term *term, void *target)
+{
+	struct evum_config *config = target;
+
+	return term_get_boolean(term, &config->layer_temporary);
 }
 
 static int get_binds(struct term *term, void *target)
@@ -325,7 +354,11 @@ static const struct key config_keys[] = {
 	{"hostname", get_hostname, "a binary", true},
 	{"mem", get_mem, "a number of MiB", true},
 	{"root", get_root, "initramfs, disk or host", true},
-	{"disks", get_disks, "a list of at most 8 {FileName, ro | rw}", false},
+	{"disks", get_disks, "a list of at most 16 {FileName, ro | rw | durable}", false},
+	{"layers", get_layers, "how many of the disks are layers", false},
+	{"layer_size", get_layer_size, "a number of MiB", false},
+	{"layer_template", get_layer_template, FILE_NAME, false},
+	{"layer_temporary", get_layer_temporary, "true or false", false},
 	{"binds", get_binds, "a list of at most 32 directories' names (binaries)", false},
 	{"nics", get_nics, "a list of at most 8 maps of a mac, an mtu and more", false},
 	{"args", get_args, "a list of binaries", false},

@@ -14,11 +14,12 @@ static void reads_every_word(void)
 	struct boot_config config;
 
 	CHECK(cmdline_parse("mem=64M evum.hostname=test1 evum.root=disk evum.rw=1 evum.log=1 "
-			    "evum.modules=1 init=/sbin/other noreboot\n",
+			    "evum.layers=15 evum.modules=1 init=/sbin/other noreboot\n",
 			    &config) == 0);
 	CHECK(strcmp(config.hostname, "test1") == 0);
 	CHECK(strcmp(config.init, "/sbin/other") == 0);
 	CHECK(config.root == BOOT_DISK && config.rw && config.log && config.modules);
+	CHECK(config.layers == 15);
 }
 
 static void has_defaults(void)
@@ -66,6 +67,8 @@ static void names_the_bad_word(void)
 	CHECK(config.log);
 	CHECK(cmdline_parse("evum.rw=yes", &config) == -EINVAL);
 	CHECK(cmdline_parse("evum.rw=", &config) == -EINVAL);
+	CHECK(cmdline_parse("evum.layers=16", &config) == -EINVAL);
+	CHECK(cmdline_parse("evum.layers=", &config) == -EINVAL);
 	CHECK(cmdline_parse("evum.hostname=", &config) == -EINVAL);
 }
 

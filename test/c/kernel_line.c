@@ -10,7 +10,9 @@
 #include "check.h"
 #include "kernel_elf.h"
 
-static const struct argv_paths paths = {.run = "/run", .initramfs = "/initrd", .disks = {"/disk0"}};
+static const struct argv_paths paths = {.run = "/run",
+					.initramfs = "/initrd",
+					.disks = {"/disk0", "/disk1", "/disk2"}};
 
 static bool has(const struct argv *argv, const char *word)
 {
@@ -27,7 +29,9 @@ static int make(const char *const *args, struct argv *argv)
 	evum_config_init(&config);
 	config.args = args;
 	config.disks[0].path = "base.img";
-	config.disk_count = 1;
+	config.disks[1] = (struct evum_disk){.path = "a.img", .writable = 1};
+	config.disks[2] = (struct evum_disk){.path = "b.img", .writable = 1, .durable = 1};
+	config.disk_count = 3;
 	return argv_make(&config, &paths, argv);
 }
 
@@ -39,6 +43,8 @@ static void the_tuned_boot_is_the_default(void)
 	CHECK(has(&argv, "pty.legacy_count=0"));
 	CHECK(has(&argv, "initcall_blacklist=raid6_select_algo,ssl_init"));
 	CHECK(has(&argv, "ubd0rd=/disk0"));
+	CHECK(has(&argv, "ubd1d=/disk1"));
+	CHECK(has(&argv, "ubd2sd=/disk2"));
 	CHECK(argv.words[argv.count] == NULL);
 	argv_free(&argv);
 }

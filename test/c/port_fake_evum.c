@@ -102,7 +102,11 @@ static void log_config(const struct evum_config *config)
 		 config->modules ? config->modules : "none", config->hostname, config->mem,
 		 (int)config->root);
 	for (unsigned int i = 0; i < config->disk_count; i++)
-		fake_log(" disk=%s:%d", config->disks[i].path, config->disks[i].writable);
+		fake_log(" disk=%s:%d", config->disks[i].path,
+			 config->disks[i].writable + config->disks[i].durable);
+	if (config->layer_count)
+		fake_log(" layers=%u:%u:%s:%d", config->layer_count, config->layer_size,
+			 config->layer_template, config->layer_temporary);
 	for (unsigned int i = 0; i < config->bind_count; i++)
 		fake_log(" bind=%s", config->binds[i]);
 	for (size_t i = 0; config->args && config->args[i]; i++)

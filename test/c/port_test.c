@@ -181,7 +181,8 @@ static void start_names_what_is_wrong(void)
 		    "{reply,6,{error,{einval,config,<<\"mem: expected a number of MiB\">>}}}");
 	peer_call(&peer, "{call,6,start,[#{kernel=>\"/k\"}]}");
 	peer_expect(&peer, "{reply,6,{error,{einval,config,<<\"initramfs: missing\">>}}}");
-	peer_call(&peer, "{call,6,start,[#{" START_FIELDS ",disks=>[1,1,1,1,1,1,1,1,1]}]}");
+	peer_call(&peer, "{call,6,start,[#{" START_FIELDS
+			 ",disks=>[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]}]}");
 	peer_expect(&peer,
 		    "{reply,6,{error,{e2big,config,<<\"disks: expected a list of at most...");
 	peer_call(&peer, "{call,7,start,[]}");
@@ -199,15 +200,20 @@ static void start_gives_the_library_every_key(void)
 {
 	struct peer peer;
 
-	start_machine(&peer, ",modules=>none,disks=>[{\"/a\",ro},{\"/b\",rw}],binds=>[\"/usr\"],"
-			     "args=>[\"quiet\",\"\"],cpu=>{number,3},verbose=>true,copy_log=>true,"
-			     "console_window=>7,mem=>128,root=>host");
+	start_machine(
+		&peer,
+		",modules=>none,disks=>[{\"/a\",ro},{\"/b\",durable}],layers=>1,"
+		"layer_size=>64,layer_template=>\"/t\",layer_temporary=>true,binds=>[\"/usr\"],"
+		"args=>[\"quiet\",\"\"],cpu=>{number,3},verbose=>true,copy_log=>true,"
+		"console_window=>7,mem=>128,root=>host");
 	peer_call(&peer, "{call,1,start,[#{" START_FIELDS "}]}");
 	peer_expect(&peer, "{reply,1,{error,{eisconn,config,...");
 	close(peer.in);
 	peer_expect_exit(&peer, 0);
-	peer_expect_log(&peer, "start /k /i none h mem=128 root=2 disk=/a:0 disk=/b:1 bind=/usr "
-			       "arg=quiet arg= cpu=2:3 verbose=1 log=1 window=7\nfree\n");
+	peer_expect_log(
+		&peer,
+		"start /k /i none h mem=128 root=2 disk=/a:0 disk=/b:2 layers=1:64:/t:1 bind=/usr "
+		"arg=quiet arg= cpu=2:3 verbose=1 log=1 window=7\nfree\n");
 }
 
 static void wrong_arguments_are_answered(void)
