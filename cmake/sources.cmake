@@ -32,3 +32,7 @@ evum_sources(UPLINK_SOURCES c_src
   uplink/call uplink/confine uplink/filter uplink/flows uplink/forward uplink/gather
   uplink/gso uplink/link uplink/nat uplink/packet uplink/polls uplink/segments uplink/tap
   uplink/uplink)
+
+set(FILE_MAIN ${PROJECT_SOURCE_DIR}/c_src/file/main.c)
+evum_sources(FILE_SOURCES c_src
+  file/copy port/rpc port/start port/term port/wire)

@@ -45,6 +45,11 @@ sentence({no_disk_dir, Dir, Why}) ->
 sentence({not_built, File}) -> f("~ts is missing: run ./evum build", [File]);
 sentence(not_started) -> "evum isn't started: application:ensure_all_started(evum)";
 sentence({no_confinement, Text}) -> f("this host can't confine a machine that sees its files: ~ts (see ./evum doctor)", [Text]);
+%% states
+sentence({unknown_state, Name}) -> f("there is no state ~ts; evm:states() lists them", [Name]);
+sentence({too_deep, Name, Max}) ->
+    f("the state ~ts would lie over more than ~b others: evm:export/2 makes one image of a state; name it in evm.cfg and go on from there",
+      [Name, Max - 1]);
 %% networks
 sentence({name_in_use, Name}) -> f("the name ~ts is in use: another network or process is registered under it", [Name]);
 sentence({no_network, Net}) -> f("there is no network ~tp; evum_switch:list() lists them", [Net]);

@@ -1,5 +1,5 @@
 %% SPDX-License-Identifier: Apache-2.0
-%% Opens, commands and ends the port programs: a machine's and an uplink's
+%% Opens, commands and ends the port programs: a machine's, an uplink's and the one for files
 %%
 %% command/2 never suspends the caller: one port that doesn't read must not
 %% freeze its machine's process, and with it every other machine's network.
@@ -8,7 +8,7 @@
 -export([program/1, open/1, command/2, close/2]).
 -export_type([program/0]).
 
--type program() :: evum_port | evum_uplink.
+-type program() :: evum_port | evum_uplink | evum_file.
 
 %% Enough for a window of each direction and then some.
 -define(BUSY, {524288, 1048576}).
@@ -83,6 +83,6 @@ gone(OsPid, _Left) ->
 %% The name tells our child from a stranger that got its number later.
 running(OsPid) ->
     case file:read_file(["/proc/", integer_to_list(OsPid), "/stat"]) of
-        {ok, Stat} -> re:run(Stat, <<"\\((evum_port|evum_uplink)\\) [^ZX]">>, [{capture, none}]) =:= match;
+        {ok, Stat} -> re:run(Stat, <<"\\((evum_port|evum_uplink|evum_file)\\) [^ZX]">>, [{capture, none}]) =:= match;
         {error, _} -> false
     end.

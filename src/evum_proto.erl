@@ -50,9 +50,9 @@ stdin_window() -> ?STDIN_WINDOW.
 -spec reserved_args() -> [string()].
 reserved_args() -> ?RESERVED_ARGS.
 
-%% @doc A control call. `Args' always goes out as a list of terms, never as
+%% @doc A control call, of evum_port or another port program. `Args' always goes out as a list of terms, never as
 %% the string that the external format would make of small integers.
--spec call(seq(), proto_call(), [term()]) -> iodata().
+-spec call(seq(), atom(), [term()]) -> iodata().
 call(Seq, Op, Args) ->
     [<<?CH_CONTROL, 131, 104, 4>>, ext(call), ext(Seq), ext(Op) | ext_list(Args)].
 
