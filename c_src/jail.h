@@ -130,4 +130,7 @@ void rundir_remove(const char *path);
  */
 int reaper_watch(int life, pid_t child, int control, bool is_pid1);
 
+/* In the first process, once reaper_watch() has returned: a temporary layer doesn't outlive its caller. */
+void jail_empty_layer(const struct jail *jail);
+
 #endif

@@ -451,6 +451,7 @@ static void reset_signals(void)
 _Noreturn void jail_enter_confined(struct jail *jail)
 {
 	pid_t kernel;
+	int status;
 
 	reset_signals();
 	prctl(PR_SET_NAME, "evum-init");
@@ -462,7 +463,9 @@ _Noreturn void jail_enter_confined(struct jail *jail)
 	stage_drop(jail);
 	stage_access(jail);
 	kernel = fork_kernel(jail);
-	_exit(exit_code(reaper_watch(jail->control, kernel, jail->control, true)));
+	status = reaper_watch(jail->control, kernel, jail->control, true);
+	jail_empty_layer(jail);
+	_exit(exit_code(status));
 }
 
 /*
@@ -499,6 +502,7 @@ _Noreturn void jail_enter_reaped(struct jail *jail)
 	}
 	close(link[1]);
 	status = reaper_watch(jail->control, inner, jail->control, false);
+	jail_empty_layer(jail);
 	rundir_remove(jail->run);
 	_exit(exit_code(status));
 }

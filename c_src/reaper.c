@@ -109,3 +109,24 @@ int reaper_watch(int life, pid_t child, int control, bool is_pid1)
 		kill_all();
 	return status;
 }
+
+/*
+ * Our caller was killed, and whoever else would have removed the layer maybe too:
+ * what is in it goes here.  Its name can't be reached from within.
+ */
+void jail_empty_layer(const struct jail *jail)
+{
+	const struct evum_config *config = jail->config;
+	char byte;
+
+	if (!config->layer_temporary || config->layer_count == 0 ||
+	    recv(jail->control, &byte, 1, MSG_PEEK | MSG_DONTWAIT) != 0)
+		return;
+	if (jail->mode == JAIL_CONFINED) {
+		kill(-1, SIGKILL);
+		while (RETRY(waitpid(-1, NULL, __WALL)) > 0)
+			continue;
+	}
+	/* One lock a disk, in their order. */
+	(void)!ftruncate(jail->locks[config->layer_count], 0);
+}

@@ -5,13 +5,13 @@
 %% and checks it against what it lies over, when it starts the machine.
 -module(evm_disk).
 
--export([option/1, config/2, remove/1, files/1, dir/0, template/0]).
+-export([option/1, config/2, remove/1, files/1, dir/0]).
 -export_type([wanted/0, disks/0]).
 
-%% of the layer, in MiB: what is written counts, not what could be
+%% of the layer, in MiB: what is written counts, not what could be; a template is made for it
 -define(SIZE, 8192).
 -define(SIZE_MIN, 64).
--define(SIZE_MAX, 8388608).
+-define(SIZE_MAX, 1048576).
 %% what Linux and UML have room for: the image, the layers that are only read, the one that is written
 -define(LAYERS_MAX, 14).
 
@@ -69,12 +69,13 @@ mode(#{durable := true}) -> durable;
 mode(#{}) -> rw.
 
 layered(Files, Wanted, Mode) ->
-    case {top(Wanted), template()} of
+    Size = maps:get(size, Wanted, ?SIZE),
+    case {top(Wanted), template(Size)} of
         {{ok, Top}, {ok, Template}} ->
             {ok, #{
                 disks => [{bytes(File), ro} || File <- Files] ++ [{bytes(Top), Mode}],
                 layers => length(Files),
-                layer_size => maps:get(size, Wanted, ?SIZE),
+                layer_size => Size,
                 layer_template => bytes(Template),
                 layer_temporary => not is_map_key(file, Wanted)
             }};
@@ -156,10 +157,12 @@ wanted_dir() ->
 state_home("/" ++ _ = Dir) -> Dir;
 state_home(_) -> filename:join([os:getenv("HOME", "/"), ".local", "state"]).
 
-%% @doc What every layer begins as.
--spec template() -> {ok, file:filename()} | {error, {not_built, file:filename()}}.
-template() ->
-    File = filename:join(evm_cfg:priv_dir(), "layer.pack"),
+%% A file system can grow to more than it was made for, not to less.
+template(Size) when Size < ?SIZE -> template_file("layer64.pack");
+template(_Size) -> template_file("layer8192.pack").
+
+template_file(Name) ->
+    File = filename:join(evm_cfg:priv_dir(), Name),
     case filelib:is_regular(File) of
         true -> {ok, File};
         false -> {error, {not_built, File}}

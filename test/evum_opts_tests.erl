@@ -33,9 +33,17 @@ a_wrong_value_names_its_key_test_() ->
             {kernel, ["", foo, [0], <<"a", 0>>]}, {args, [foo, "quiet", [foo], [""], ["a\nb"], [lists:duplicate(3001, $x)], [x | y]]},
             {cpu, [-1, all, 4096]}, {console, [lines, true]}, {owner, [self, undefined]}, {life, [none, x]},
             {wait_boot, [0, -1, true, infinity, 3600001]}, {timeout, [0]}, {on_reboot, [true]}, {verbose, [1]},
+            {disk, [63, 1048577, "", none, #{size => 0}, #{file => ""}, #{name => "x"}, [foo]]}, {durable, [1, yes]},
             {nonsense, [1]}, {"label", [a]}
         ],
         Value <- Values].
+
+a_disk_is_a_size_or_a_file_test() ->
+    [?assertMatch({ok, #{disk := Checked}}, machine([{disk, Disk}])) || {Disk, Checked} <- [
+        {64, #{size => 64}}, {memory, memory}, {"/a", #{file => "/a"}}, {<<"/a">>, #{file => "/a"}}, {#{file => "/a", size => 100}, #{file => "/a", size => 100}}, {#{}, #{}}
+    ]],
+    {ok, #{disk := #{file := File}}} = machine([{disk, "a"}]),
+    ?assertEqual(filename:absname("a"), File).
 
 a_label_is_a_host_name_test_() ->
     [?_assertEqual({error, {bad_option, label}}, machine([{label, L}]))

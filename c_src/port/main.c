@@ -226,11 +226,14 @@ int main(void)
 	err = port_init(&port);
 	if (!err)
 		err = port_run(&port);
-	port_free_vm(&port);
-	/* After the machine's end it is the BEAM's to remove, or to start again. */
+	/*
+	 * After the machine's end it is the BEAM's to remove, or to start again.  First,
+	 * since we may be killed too: the jail, while it lives, would empty it.
+	 */
 	if (err && port.temporary)
 		unlink(port.temporary);
 	free(port.temporary);
+	port_free_vm(&port);
 	wire_free(&port.wire);
 	fd_close(&port.epoll);
 	return port_report(err);
