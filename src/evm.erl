@@ -3,6 +3,7 @@
 -module(evm).
 
 -export([create/0, create/1, list/0, stop/1, dists/0]).
+-export([commit/2, fork/2, fork/3, diff/1, revert/1, states/0, verify/1, remove/1]).
 
 %% @doc A machine of the embedded dist, with the lowest free label.
 -spec create() -> {ok, pid()} | {error, term()}.
@@ -67,3 +68,65 @@ describe(Name, Dist) -> Dist#{dist => Name, present => present(Dist)}.
 
 present(#{file := File}) -> filelib:is_file(File);
 present(_Embedded) -> element(1, evum_config:initramfs()) =:= ok.
+
+%% --- trees of states -----------------------------------------------------------
+
+%% @doc Keeps what a machine has written to its disk as a state, from which machines are
+%% created as from an image: `evm:create([{dist, Name}])'. The machine goes on; while its
+%% disk is copied, all that writes to it waits (a programs' memory isn't in a state: what
+%% a program hasn't written is as after a power cut). The state lies over the one that the
+%% machine was created of, 14 deep at most, and has the machine's `mem', `args' and
+%% `kernel'. It is a directory of {@link states/0}, and there whole or not at all.
+%%
+%% `Name': an atom of letters, digits and `_-.@', at most 64, that no dist or state has.
+%% Errors: `{bad_option, state}', `{state_exists, Name}', `{too_deep, Name, Max}',
+%% `not_layered' (what the machine writes is in its memory, or in an image of its own),
+%% `{local, Posix, File}' (such as `enospc'), `{freeze_failed, Why}',
+%% `{timeout, freeze, Ms}', `{states_locked, Dir}', `{other_node, Node}', `no_home', those
+%% of {@link evum:exec/3} for a machine that isn't up. Nothing is left of a state then.
+-spec commit(evum:vm(), atom()) -> ok | {error, term()}.
+commit(Vm, Name) -> evum_vm:with(Vm, fun(Pid) -> evm_commit:commit(Pid, Name) end).
+
+%% @doc `N' machines (1 to 1000) of one state or dist, booted side by side; each sees its own changes
+%% only. Options as those of {@link create/1}, but `dist' and `label'. All are up, or an
+%% error of {@link create/1} says why one isn't, and none is left.
+-spec fork(atom(), pos_integer()) -> {ok, [pid()]} | {error, term()}.
+fork(Name, N) -> fork(Name, N, []).
+
+-spec fork(atom(), pos_integer(), proplists:proplist() | map()) -> {ok, [pid()]} | {error, term()}.
+fork(Name, N, Opts) -> evm_fork:fork(Name, N, Opts).
+
+%% @doc What a machine changed of what it was created of, sorted by path: files that were
+%% added, that have other bytes, another mode or owner, and that were removed; of a directory
+%% that was removed only its own path. Errors: `not_layered', `{diff_too_large, Why}' (256 MiB
+%% of paths, 10 min), those of {@link evum:exec/3}.
+-spec diff(evum:vm()) -> {ok, [evm_commit:change()]} | {error, term()}.
+diff(Vm) -> evum_vm:with(Vm, fun evm_commit:diff/1).
+
+%% @doc Takes back all that a machine has written: its power is cut, and it boots from
+%% what it was created of. The owner is sent `rebooting' and `up'. Returns once it is up.
+%% Errors: `not_layered', and those of {@link evum:reboot/1}.
+-spec revert(evum:vm()) -> ok | {error, term()}.
+revert(Vm) -> evum_vm:with(Vm, fun evm_commit:revert/1).
+
+%% @doc The states, by name: `parent' (the state that it lies over, or `none'), `dist'
+%% (the name that its machine was created of), `base' (the image under all), `bytes' (of
+%% its own layer), `created' (seconds of Unix time), `mem', `args'. Of one that can't be
+%% read: `damaged', why.
+-spec states() -> [#{name := atom(), atom() => term()}] | {error, no_home}.
+states() ->
+    case evm_states:list() of
+        {ok, States} -> States;
+        {error, _} = Error -> Error
+    end.
+
+%% @doc Compares all bytes of a state, and of those that it lies over, with what was
+%% committed. Each start of a machine compares sizes and times only. Errors:
+%% `{damaged_state, Name, File, Why}', `{unknown_state, Name}'.
+-spec verify(atom()) -> ok | {error, evm_states:error()}.
+verify(Name) -> evm_states:verify(Name).
+
+%% @doc Removes a state. Errors: `{has_children, Name, Names}', `{state_in_use, Name}' (a
+%% machine runs on it), `{unknown_state, Name}', `{local, Posix, File}', `{states_locked, Dir}'.
+-spec remove(atom()) -> ok | {error, evm_states:error()}.
+remove(Name) -> evm_states:remove(Name).

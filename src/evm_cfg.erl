@@ -16,6 +16,8 @@
     args => [binary()],
     binds => [binary()],
     file => file:filename(),
+    %% of a state: those over the file that are only read
+    layers => [file:filename()],
     access => overlay | rw
 }.
 -type error() :: {bad_config, file:filename(), Line :: non_neg_integer(), What :: term()}.

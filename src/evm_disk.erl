@@ -5,7 +5,7 @@
 %% and checks it against what it lies over, when it starts the machine.
 -module(evm_disk).
 
--export([option/1, config/2, remove/1, files/1, dir/0]).
+-export([option/1, config/2, remove/1, reset/1, files/1, dir/0]).
 -export_type([wanted/0, disks/0]).
 
 %% of the layer, in MiB: what is written counts, not what could be; a template is made for it
@@ -129,6 +129,15 @@ remove(#{layer_temporary := true, disks := Disks}) ->
     _ = file:delete(Top),
     ok;
 remove(#{}) -> ok.
+
+%% @doc Removes a machine's layer, so that the next start makes an empty one.
+-spec reset(map()) -> ok | {error, {no_layer, file:filename(), file:posix()}}.
+reset(Config) ->
+    #{top := Top} = files(Config),
+    case file:delete(Top) of
+        {error, Reason} when Reason =/= enoent -> {error, {no_layer, Top, Reason}};
+        _ -> ok
+    end.
 
 %% @doc The files of a machine's disk: the image, the layers that are only read, the
 %% one that is written; `none' where it has none of its own.

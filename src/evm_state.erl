@@ -78,7 +78,7 @@ is_state(#{name := Name, parent := Parent, dist := Dist, base := Base, size := S
     Known = [name, parent, dist, base, size, bytes, digest, created, mem, args, kernel],
     name(Name) =:= ok andalso (Parent =:= none orelse name(Parent) =:= ok) andalso Parent =/= Name
         andalso is_atom(Dist) andalso is_name(Base) andalso lists:all(fun is_count/1, [Size, Bytes, Created, Mem])
-        andalso is_binary(Digest) andalso byte_size(Digest) =:= 32 andalso Mem > 0
+        andalso is_binary(Digest) andalso byte_size(Digest) =:= 64 andalso Mem > 0
         andalso lists:all(fun is_binary/1, Args) andalso is_name(maps:get(kernel, State, "/"))
         andalso maps:without(Known, State) =:= #{};
 is_state(_) -> false.

@@ -539,10 +539,4 @@ format_error(Reason) -> evum_error:format(Reason).
 
 call(Vm, Request, Ms) -> with(Vm, fun(Pid) -> evum_vm:call(Pid, Request, Ms) end).
 
-%% A label may be the name of any process, and a pid anybody's: only a machine is spoken to.
-with(Label, Fun) when is_atom(Label), Label =/= undefined -> with(whereis(Label), Fun);
-with(Pid, Fun) ->
-    case evum_vm:is_machine(Pid) of
-        true -> Fun(Pid);
-        false -> {error, noproc}
-    end.
+with(Vm, Fun) -> evum_vm:with(Vm, Fun).

@@ -39,10 +39,18 @@ started() ->
     end.
 
 with_dist(#{dist := Name} = Opts) ->
-    case evm_cfg:dist(Name) of
+    case dist(Name, evm_cfg:dist(Name)) of
         {ok, Dist} -> {ok, {Opts, Dist}};
         {error, _} = Error -> Error
     end.
+
+%% An image of evm.cfg, or a state.
+dist(Name, {error, {unknown_dist, Name}} = Unknown) ->
+    case evm_states:dist(Name) of
+        {error, Reason} when Reason =:= {unknown_state, Name}; Reason =:= {bad_option, state}; Reason =:= no_home -> Unknown;
+        Found -> Found
+    end;
+dist(_Name, Found) -> Found.
 
 launch(Opts, Dist) ->
     Kernel = maps:get(kernel, Opts, maps:get(kernel, Dist, kernel())),

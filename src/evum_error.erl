@@ -46,10 +46,27 @@ sentence({not_built, File}) -> f("~ts is missing: run ./evum build", [File]);
 sentence(not_started) -> "evum isn't started: application:ensure_all_started(evum)";
 sentence({no_confinement, Text}) -> f("this host can't confine a machine that sees its files: ~ts (see ./evum doctor)", [Text]);
 %% states
+sentence({state_exists, Name}) -> f("there is a state or dist ~ts already: choose another name, or evm:remove(~tp)", [Name, Name]);
 sentence({unknown_state, Name}) -> f("there is no state ~ts; evm:states() lists them", [Name]);
+sentence({has_children, Name, Children}) ->
+    f("the state ~ts can't be removed before those that lie over it: ~ts", [Name, lists:join(", ", [atom_to_list(C) || C <- Children])]);
+sentence({state_in_use, Name}) -> f("a machine runs on the state ~ts: stop it first (evm:list())", [Name]);
+sentence({damaged_state, Name, File, Why}) ->
+    f("the state ~ts is damaged: ~ts ~ts: bring the file back from a backup, or evm:remove/1", [Name, File, damage(Why)]);
 sentence({too_deep, Name, Max}) ->
     f("the state ~ts would lie over more than ~b others: evm:export/2 makes one image of a state; name it in evm.cfg and go on from there",
       [Name, Max - 1]);
+sentence({states_locked, Dir}) -> f("another program has had the lock of ~ts for two minutes", [Dir]);
+sentence(not_layered) ->
+    "what the machine writes is in its memory, or in an image of its own: create it of a dist with an image, access overlay and "
+    "without {disk, memory}";
+sentence({freeze_failed, Why}) -> f("the machine's disk couldn't be made to stand still: ~ts", [sentence(Why)]);
+sentence({timeout, freeze, Ms}) -> f("the machine's disk wasn't written out within ~b s", [Ms div 1000]);
+sentence({diff_too_large, timeout}) -> "comparing took more than ten minutes";
+sentence({diff_too_large, max_output}) -> "too much was changed: the paths alone are more than 256 MiB";
+sentence({export_failed, Text}) -> f("the image couldn't be made: ~ts", [Text]);
+sentence({other_node, Node}) -> f("the machine is on the node ~ts: call it there", [Node]);
+sentence(no_home) -> "there is no place for states: set HOME or XDG_DATA_HOME, or states_dir in evum's application environment";
 %% networks
 sentence({name_in_use, Name}) -> f("the name ~ts is in use: another network or process is registered under it", [Name]);
 sentence({no_network, Net}) -> f("there is no network ~tp; evum_switch:list() lists them", [Net]);
@@ -194,6 +211,9 @@ stage(root) -> "root (mounting the root file system)";
 stage(agent) -> "agent (the guest's init and agent start)";
 stage(Stage) -> f("~tp", [Stage]).
 
+option(state) -> "a state's name must be an atom of letters, digits and _-.@, the first a letter or digit, 64 at most";
+option(export) -> "a state is exported to a file: a non-empty string or binary";
+option(fork) -> "a fork is of 1 to 1000 machines, and its options have neither dist nor label";
 option(label) -> "label must be an atom that is a host name: letters, digits and inner hyphens, at most 63";
 option(dist) -> "dist must be an atom, the name of an image: evm:dists()";
 option(net) ->
@@ -257,6 +277,10 @@ option(max_procs) -> "max_procs must be a positive number of processes";
 option(max_mem) -> "max_mem must be a positive number of MiB";
 option(user) -> "user must be a user's name or number in the guest";
 option(Key) -> f("there is no option ~tp, or it can't have that value", [Key]).
+
+damage(changed) -> "isn't what was committed";
+damage(bad_record) -> "is no record of a state";
+damage(Why) -> f("can't be read (~ts)", [posix(Why)]).
 
 config(too_big) -> "the file is larger than a megabyte";
 config(not_utf8) -> "the text isn't UTF-8";

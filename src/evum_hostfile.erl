@@ -94,12 +94,12 @@ bytes(Path) -> unicode:characters_to_binary(Path).
 
 %% --- digests ---------------------------------------------------------------------
 
-%% @doc A SHA-256 of a sparse file: of its size and of each block of 64 KiB that isn't
+%% @doc A BLAKE2b hash (twice as fast as SHA-256 where a CPU has no instructions for that) of a sparse file: of its size and of each block of 64 KiB that isn't
 %% all zeros, with its place; so it is the same for all copies, whatever is a hole in them.
 -spec digest(file:filename_all(), handle()) -> {ok, binary()} | {error, term()}.
 digest(File, Handle) ->
     case extents(File, Handle) of
-        {ok, {Size, Extents}} -> read_open(File, blocks(Extents), crypto:hash_update(crypto:hash_init(sha256), <<Size:64>>));
+        {ok, {Size, Extents}} -> read_open(File, blocks(Extents), crypto:hash_update(crypto:hash_init(blake2b), <<Size:64>>));
         {error, _} = Error -> Error
     end.
 
@@ -118,21 +118,23 @@ blocks([{Offset, Length} | Rest], Acc) ->
 read_open(File, Ranges, Hash) ->
     case file:open(File, [read, raw, binary]) of
         {ok, Fd} ->
-            try hash(Ranges, Fd, Hash) after file:close(Fd) end;
+            try hash(Ranges, Fd, binary:copy(<<0>>, ?BLOCK), Hash) after file:close(Fd) end;
         {error, _} = Error -> Error
     end.
 
-hash([], _Fd, Hash) -> {ok, crypto:hash_final(Hash)};
-hash([{Block, Block} | Rest], Fd, Hash) -> hash(Rest, Fd, Hash);
-hash([{Block, End} | Rest], Fd, Hash) ->
+hash([], _Fd, _Zeros, Hash) -> {ok, crypto:hash_final(Hash)};
+hash([{Block, Block} | Rest], Fd, Zeros, Hash) -> hash(Rest, Fd, Zeros, Hash);
+hash([{Block, End} | Rest], Fd, Zeros, Hash) ->
     case file:pread(Fd, Block * ?BLOCK, ?BLOCK) of
-        {ok, Bytes} -> hash([{Block + 1, End} | Rest], Fd, hash_block(Block, Bytes, Hash));
-        eof -> hash(Rest, Fd, Hash);
+        {ok, Bytes} -> hash([{Block + 1, End} | Rest], Fd, Zeros, hash_block(Block, Bytes, Zeros, Hash));
+        eof -> hash(Rest, Fd, Zeros, Hash);
         {error, _} = Error -> Error
     end.
 
-hash_block(Block, Bytes, Hash) ->
-    case Bytes =:= binary:copy(<<0>>, byte_size(Bytes)) of
-        true -> Hash;
-        false -> crypto:hash_update(Hash, [<<Block:64>>, Bytes])
+hash_block(_Block, Zeros, Zeros, Hash) -> Hash;
+hash_block(Block, Bytes, Zeros, Hash) ->
+    case binary:longest_common_prefix([Bytes, Zeros]) of
+        %% the last of the file may be shorter
+        N when N =:= byte_size(Bytes) -> Hash;
+        _ -> crypto:hash_update(Hash, [<<Block:64>>, Bytes])
     end.

@@ -26,7 +26,7 @@
 -module(evum_vm).
 -behaviour(gen_statem).
 
--export([start_link/1, all/0, is_machine/1, call/3]).
+-export([start_link/1, all/0, is_machine/1, with/2, call/3]).
 -export([init/1, callback_mode/0, handle_event/4, terminate/3]).
 -export_type([machine/0, state/0]).
 
@@ -68,6 +68,16 @@ all() -> [Pid || Name <- registered(), Pid <- [whereis(Name)], is_machine(Pid)].
 is_machine(Pid) when is_pid(Pid), node(Pid) =:= node() ->
     proc_lib:translate_initial_call(Pid) =:= {?MODULE, init, 1};
 is_machine(Pid) -> is_pid(Pid).
+
+%% @doc Runs a function with a machine's pid, also by its label. A label may be the name of
+%% any process, and a pid anybody's: only a machine is spoken to.
+-spec with(pid() | atom() | term(), fun((pid()) -> Result)) -> Result | {error, noproc}.
+with(Label, Fun) when is_atom(Label), Label =/= undefined -> with(whereis(Label), Fun);
+with(Pid, Fun) ->
+    case is_machine(Pid) of
+        true -> Fun(Pid);
+        false -> {error, noproc}
+    end.
 
 %% @doc Calls a machine; `Ms' bounds the wait for a process that doesn't answer.
 -spec call(pid(), term(), pos_integer()) -> term().
@@ -231,6 +241,7 @@ call_event({await, up, _Ms}, From, State, _D) when State =:= up; State =:= pause
 call_event({await, up, Ms}, From, _State, D) -> evum_vm_data:wait(up, Ms, From, D);
 call_event({await, {text, Re}, Ms}, From, _State, D) -> evum_vm_console:await_text(Re, Ms, From, D);
 call_event(brief, From, State, D) -> evum_vm_data:reply(From, evum_vm_data:brief(State, D));
+call_event(machine, From, _State, #data{machine = Machine}) -> evum_vm_data:reply(From, {ok, Machine});
 call_event(info, From, State, #data{started = Started, outcome = Outcome} = D) when not Started; Outcome =/= undefined ->
     evum_vm_data:reply(From, {ok, evum_vm_data:full(State, #{}, D)});
 call_event(info, From, _State, D) -> {keep_state, evum_vm_data:ask(info, [], {info, From}, D)};
@@ -261,6 +272,7 @@ call_event({unplug, Nic, _Ms}, From, State, D) when State =:= up; State =:= paus
 call_event({address, Nic, Ip, _Ms}, From, State, D) when State =:= up; State =:= paused ->
     replug(evum_vm_net:address(Nic, Ip, D#data.net), From, D);
 call_event({reboot, _Ms}, From, State, D) when State =:= up; State =:= paused -> reboot(From, State, D);
+call_event({revert, _Ms}, From, State, D) when State =:= up; State =:= paused -> evum_vm_end:revert(From, D);
 call_event(Request, From, State, D) -> too_early(Request, From, State, D).
 
 replug({Reply, Net}, From, D) -> {keep_state, D#data{net = Net}, [{reply, From, Reply}]}.
@@ -271,7 +283,7 @@ too_early(Request, From, State, #data{early = Early} = D) when
     State =/= up, State =/= paused, is_tuple(Request), length(Early) < ?EARLY_MAX
 ->
     Ms = element(tuple_size(Request), Request),
-    case lists:member(element(1, Request), [send, puts, pause, memory, plug, unplug, address, reboot]) of
+    case lists:member(element(1, Request), [send, puts, pause, memory, plug, unplug, address, reboot, revert]) of
         true ->
             Ref = make_ref(),
             D1 = evum_vm_data:wait_for(Ref, {early, element(1, Request)}, From, D),

@@ -53,6 +53,8 @@
     %% why the machine is to end, or that it is to reboot, once asked
     ending :: undefined | {graceful | kill, Reason :: term()},
     rebooting = false :: boolean(),
+    %% and that what was written is to be gone then
+    reverting = false :: boolean(),
     %% a halt or reboot that the management console was asked for
     asked :: undefined | halted | rebooted,
     %% what happens when the port is gone

@@ -3,7 +3,7 @@
 -module(evum_vm_end).
 
 -export([boot_failed/1, close_port/1, cut/1, down/3, finish/2]).
--export([is_shutdown/1, port_ended/3, stop_machine/5, tell_all/2]).
+-export([is_shutdown/1, port_ended/3, revert/2, stop_machine/5, tell_all/2]).
 
 -include_lib("kernel/include/logger.hrl").
 -include("evum_vm.hrl").
@@ -18,24 +18,31 @@ boot_failed(Log, #data{console = Console, boot_error = Error} = D) ->
     {boot_failed, evum_vm_data:stuck(D), lists:nthtail(max(0, length(Lines) - ?LINES), Lines)}.
 
 %% A new life: a new port program and jail; what belonged to the old one ends.
+next_life(#data{reverting = true, machine = #{config := Config}} = D) ->
+    case evm_disk:reset(Config) of
+        ok -> new_life(D#data{reverting = false});
+        {error, Reason} -> finish(Reason, D)
+    end;
 next_life(#data{reboots = Reboots0, label = Label} = D) ->
     Now = evum_vm_data:now_ms(),
     case [T || T <- Reboots0, Now - T < ?REBOOTS_MS] of
         Reboots when length(Reboots) >= ?REBOOTS_MAX ->
             ?LOG_WARNING("evum: ~s rebooted ~b times within a minute and is stopped", [Label, ?REBOOTS_MAX]),
             finish({shutdown, rebooting_too_often}, D);
-        Reboots ->
-            _ = [end_program(P) || P <- maps:values(D#data.programs)],
-            D1 = end_life({shutdown, rebooted}, D),
-            D2 = evum_vm_data:notify(rebooting, D1#data{
-                reboots = [Now | Reboots], chan = undefined, started = false, outcome = undefined,
-                asked = undefined, panic = undefined, boot_error = [], was_up = false, up_since = undefined,
-                shrunk = 0, next_id = 1, console = evum_console:flush(D1#data.console)
-            }),
-            {next_state, booting, evum_vm_console:pump(D2),
-             [{state_timeout, ?BOOT_MS, boot}, {{timeout, guard}, cancel}, {{timeout, reboot}, cancel},
-              {next_event, internal, open}]}
+        Reboots -> new_life(D#data{reboots = [Now | Reboots]})
     end.
+
+new_life(#data{programs = Programs} = D) ->
+    _ = [end_program(P) || P <- maps:values(Programs)],
+    D1 = end_life({shutdown, rebooted}, D),
+    D2 = evum_vm_data:notify(rebooting, D1#data{
+        chan = undefined, started = false, outcome = undefined,
+        asked = undefined, panic = undefined, boot_error = [], was_up = false, up_since = undefined,
+        shrunk = 0, next_id = 1, console = evum_console:flush(D1#data.console)
+    }),
+    {next_state, booting, evum_vm_console:pump(D2),
+     [{state_timeout, ?BOOT_MS, boot}, {{timeout, guard}, cancel}, {{timeout, reboot}, cancel},
+      {next_event, internal, open}]}.
 
 %% Whoever waits for an answer of this life gets one.
 end_life(Reason, #data{chan = Chan, waiters = Waiters} = D) ->
@@ -78,6 +85,17 @@ stop_machine(How, Reason, Grace, _State, D0) ->
 
 guard(Ms) -> {{timeout, guard}, Ms, hard}.
 
+%% @doc Cuts the power, and boots from what the machine was created of.
+-spec revert(gen_statem:from(), #data{}) -> gen_statem:event_handler_result(evum_vm:state()).
+revert(From, #data{reverting = true} = D) -> {next_state, up, evum_vm_data:wait_for(make_ref(), reboot, From, D)};
+revert(From, #data{machine = #{config := Config}} = D) ->
+    case evm_disk:files(Config) of
+        none -> evum_vm_data:reply(From, {error, not_layered});
+        #{} ->
+            D1 = evum_vm_data:wait_for(make_ref(), reboot, From, D#data{rebooting = true, reverting = true}),
+            {next_state, up, evum_vm_data:cast(kill, [], D1), [guard(?KILL_MS)]}
+    end.
+
 %% @doc The port says that the machine is down; it ends itself now.
 -spec down(map(), evum_vm:state(), #data{}) -> gen_statem:event_handler_result(evum_vm:state()).
 down(Props, _State, D) ->
@@ -86,6 +104,7 @@ down(Props, _State, D) ->
     {next_state, State, D#data{outcome = Outcome}, [guard(?PORT_EXIT_MS)]}.
 
 outcome(_Props, #data{ending = {_, Reason}}) -> {finish, Reason};
+outcome(_Props, #data{reverting = true}) -> reboot;
 outcome(#{how := How}, #data{rebooting = true, machine = #{on_reboot := Do}}) when How =/= panic -> rebooted(Do);
 outcome(#{log := Log}, #data{was_up = false} = D) -> {finish, boot_failed(Log, D)};
 outcome(#{how := How, value := Value}, D) -> ended(How, Value, D).
@@ -127,6 +146,7 @@ close_port(#data{chan = Chan} = D) ->
     port_gone(stopping, forced(D)).
 
 forced(#data{outcome = undefined, ending = {_, Reason}} = D) -> D#data{outcome = {finish, Reason}};
+forced(#data{outcome = undefined, reverting = true} = D) -> D#data{outcome = reboot};
 forced(#data{outcome = undefined, rebooting = true, machine = #{on_reboot := Do}} = D) -> D#data{outcome = rebooted(Do)};
 forced(D) -> D.
 

@@ -5,7 +5,7 @@
 
 state(Name, Parent) ->
     #{name => Name, parent => Parent, dist => debian, bytes => 4096, created => 1, mem => 64, args => [<<"a=b">>],
-      base => "/images/\x{e4}.img", size => 1, digest => <<1:256>>}.
+      base => "/images/\x{e4}.img", size => 1, digest => <<1:512>>}.
 
 states(Pairs) -> maps:from_list([{Name, state(Name, Parent)} || {Name, Parent} <- Pairs]).
 

@@ -11,7 +11,10 @@ examples() ->
         {bad_config, "f", 1, {unknown_key, a}}, {bad_config, "f", 0, not_utf8}, {no_kernel, "f", enoent},
         {no_kernel, "f", eacces}, {bad_kernel, "f", enoexec}, {bad_kernel, "f", eacces}, {bad_image, "f", enoent},
         {disk_in_use, "f"}, {base_changed, "f", "g"}, {bad_layer, "f"}, {no_layer, "f", enospc}, {too_many_layers, 14}, {no_disk_dir, "d", eacces}, {bad_option, disk}, {bad_option, durable}, {no_memory, <<"text">>}, {not_built, "f"}, not_started, {no_confinement, <<"text">>},
-        {unknown_state, a}, {too_deep, a, 14},
+        {bad_option, state}, {bad_option, fork}, {bad_option, export}, {state_exists, a}, {unknown_state, a}, {has_children, a, [b, c]},
+        {state_in_use, a}, {damaged_state, a, "f", changed}, {damaged_state, a, "f", bad_record}, {damaged_state, a, "f", enoent},
+        {too_deep, a, 14}, {states_locked, "d"}, not_layered, {freeze_failed, eio}, {freeze_failed, {signal, kill}}, {timeout, freeze, 60000},
+        {diff_too_large, timeout}, {diff_too_large, max_output}, {export_failed, <<"text">>}, {other_node, a@b}, no_home,
         {name_in_use, a}, {no_network, a}, {unknown_net, a}, {control_socket, enospc}, {no_address, "10.77.0.0/24"}, {not_in_subnet, {1,2,3,4}, "10.77.0.0/24"},
         {address_in_use, {1,2,3,4}}, {mac_in_use, <<"02:65:76:00:00:02">>}, {no_nic, 3}, no_port, {bad_config, "f", 1, {missing, base_ip}},
         {bad_command, x}, {bad_text, x}, {too_long, 2047}, {bad_regexp, "(", "missing )", 1}, {bad_signal, x},
@@ -57,7 +60,7 @@ every_literal_error_is_among_them_test_() ->
 
 %% Between our own modules, or told by others than format_error/1.
 internal() ->
-    [{bad_frame, 2}, {attach, 2}, badarg, bad_record, bad_name, econnaborted, {already_started, 2}] ++
+    [{bad_frame, 2}, {attach, 2}, badarg, bad_record, changed, etimedout, bad_name, econnaborted, {already_started, 2}] ++
         %% why bytes are no frame or packet: counted
         [short, truncated, bad_header, bad_length, bad_checksum, spoofed] ++
         %% what a client of a control socket is closed for, and what its socket may say: counted

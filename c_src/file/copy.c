@@ -2,9 +2,8 @@
 /*
  * Copies of sparse files, and where their data is
  *
- * Three ways, each for what the one before can't: the file system shares the
- * blocks (FICLONE), the kernel copies (copy_file_range), or we do, and leave out
- * what is all zeros, since who can't do the second often knows of no holes either.
+ * Where the file system shares blocks (FICLONE) nothing is copied.  Else what isn't a
+ * hole is read, and written but for blocks of zeros: a guest's file system writes many.
  */
 #include "copy.h"
 
@@ -16,14 +15,14 @@
 
 #include "util.h"
 
-#define PIECE ((size_t)8 << 20) /* between two looks whether to stop */
 #define BLOCK ((size_t)64 << 10)
 
 struct copy {
 	int from, to;
-	bool by_hand; /* the kernel doesn't copy between these two */
 	char *block;
 	uint64_t bytes;
+	copy_stop *stop;
+	void *ctx;
 };
 
 static bool is_zero(const char *bytes, size_t len)
@@ -47,50 +46,28 @@ static int write_block(const struct copy *copy, off_t offset, size_t len)
 }
 
 /* At most len bytes; how many, 0 at the end of the file. */
-static ssize_t piece_by_hand(struct copy *copy, off_t offset, size_t len)
+static ssize_t copy_block(struct copy *copy, off_t offset, size_t len)
 {
-	ssize_t got;
+	ssize_t got = RETRY(pread(copy->from, copy->block, min_size(len, BLOCK), offset));
 	int err;
 
-	if (!copy->block)
-		copy->block = malloc(BLOCK);
-	if (!copy->block)
-		return -ENOMEM;
-	got = RETRY(pread(copy->from, copy->block, min_size(len, BLOCK), offset));
-	if (got <= 0)
-		return got < 0 ? -errno : 0;
-	err = is_zero(copy->block, (size_t)got) ? 0 : write_block(copy, offset, (size_t)got);
+	if (got < 0)
+		return -errno;
+	if (is_zero(copy->block, (size_t)got))
+		return got;
+	err = write_block(copy, offset, (size_t)got);
+	copy->bytes += (uint64_t)got;
 	return err ? err : got;
 }
 
-static ssize_t piece(struct copy *copy, off_t offset, size_t len)
-{
-	off_t out = offset, in = offset;
-	ssize_t done;
-
-	if (copy->by_hand)
-		return piece_by_hand(copy, offset, len);
-	done = RETRY(copy_file_range(copy->from, &in, copy->to, &out, len, 0));
-	if (done >= 0)
-		return done;
-	if (errno != EXDEV && errno != EINVAL && errno != ENOSYS && errno != EOPNOTSUPP)
-		return -errno;
-	copy->by_hand = true;
-	return piece_by_hand(copy, offset, len);
-}
-
-static int copy_data(struct copy *copy, off_t offset, off_t end, copy_stop *stop, void *ctx)
+static int copy_data(struct copy *copy, off_t offset, off_t end)
 {
 	ssize_t done = 1;
 
-	while (offset < end && done > 0) {
-		if (stop && stop(ctx))
+	for (; offset < end && done > 0; offset += done) {
+		if (copy->stop && copy->stop(copy->ctx))
 			return -ECANCELED;
-		done = piece(copy, offset, min_size((size_t)(end - offset), PIECE));
-		if (done > 0) {
-			offset += done;
-			copy->bytes += (uint64_t)done;
-		}
+		done = copy_block(copy, offset, (size_t)(end - offset));
 	}
 	return done < 0 ? (int)done : 0;
 }
@@ -114,7 +91,7 @@ static int next_data(int fd, off_t offset, off_t size, off_t *start, off_t *end)
 	return 1;
 }
 
-static int copy_all(struct copy *copy, const struct stat *st, copy_stop *stop, void *ctx)
+static int copy_all(struct copy *copy, const struct stat *st)
 {
 	off_t start, end = 0;
 	int more, err = 0;
@@ -126,7 +103,7 @@ static int copy_all(struct copy *copy, const struct stat *st, copy_stop *stop, v
 	if (ftruncate(copy->to, st->st_size) < 0)
 		return -errno;
 	while (!err && (more = next_data(copy->from, end, st->st_size, &start, &end)) != 0)
-		err = more < 0 ? more : copy_data(copy, start, end, stop, ctx);
+		err = more < 0 ? more : copy_data(copy, start, end);
 	return err;
 }
 
@@ -149,15 +126,18 @@ static int open_regular(const char *path, struct stat *st)
 
 int copy_file(const char *from, const char *to, copy_stop *stop, void *ctx, uint64_t *bytes)
 {
-	struct copy copy = {.to = -1};
+	struct copy copy = {.to = -1, .stop = stop, .ctx = ctx, .block = malloc(BLOCK)};
 	struct stat st;
 	int err;
 
 	copy.from = open_regular(from, &st);
-	if (copy.from < 0)
-		return copy.from;
-	copy.to = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	err = copy.to < 0 ? -errno : copy_all(&copy, &st, stop, ctx);
+	err = copy.from < 0 ? copy.from : 0;
+	if (!copy.block)
+		err = -ENOMEM;
+	if (!err)
+		copy.to = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (!err)
+		err = copy.to < 0 ? -errno : copy_all(&copy, &st);
 	if (err && copy.to >= 0)
 		(void)unlink(to);
 	fd_close(&copy.to);

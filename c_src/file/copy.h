@@ -7,15 +7,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Asked between pieces of a long copy: true ends it with -ECANCELED. */
+/* Asked between blocks of a long copy: true ends it with -ECANCELED. */
 typedef bool copy_stop(void *ctx);
 
 /*
  * Copies a regular file: by sharing its blocks where the file system can, else
- * only what isn't a hole.  to is made, readable and writable by its owner only,
+ * only what isn't a hole or zeros.  to is made, readable and writable by its owner only,
  * and removed again where the copy fails; -EEXIST where it was there before.
  * What is written to from meanwhile may or may not be in the copy.
- * 0 with the bytes that were copied or shared in *bytes; -EINVAL: from is no
+ * 0 with the bytes that were written or are shared in *bytes; -EINVAL: from is no
  * regular file.
  */
 int copy_file(const char *from, const char *to, copy_stop *stop, void *ctx, uint64_t *bytes);

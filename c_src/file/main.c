@@ -252,6 +252,8 @@ int main(void)
 		fprintf(stderr, "evum_file: is started by Erlang, with descriptors 3 and 4 open\n");
 		return 1;
 	}
+	/* A limit is an error, as a full disk is. */
+	signal(SIGXFSZ, SIG_IGN);
 	ei_init();
 	err = wire_init(&file.wire, PORT_IN, PORT_OUT);
 	while (!err)

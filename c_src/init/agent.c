@@ -516,6 +516,7 @@ _Noreturn void agent_main(const struct boot *boot, bool first)
 	if (!open_all(agent) || setns(boot->pid_ns, CLONE_NEWPID) < 0)
 		_exit(1);
 	builtin_ready = boot->ready;
+	builtin_boot = boot;
 	net_shared = boot->net;
 	spool_open(&agent->spool, boot->config.spool);
 	limit_init(&agent->limits);

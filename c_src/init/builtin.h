@@ -5,6 +5,7 @@
 #ifndef EVUM_INIT_BUILTIN_H
 #define EVUM_INIT_BUILTIN_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /*
@@ -13,6 +14,11 @@
  * agent shares with its children.  NULL: nobody listens for it.
  */
 extern const volatile uint32_t *builtin_ready;
+
+struct boot;
+
+/* How the machine was put together.  Set in an agent. */
+extern const struct boot *builtin_boot;
 
 /*
  * Runs argv[0] with its arguments in this process, which must be the command's
@@ -27,7 +33,12 @@ extern const volatile uint32_t *builtin_ready;
  *                          is seen, each time that changes
  *   net set N ADDRESS GATEWAY NAMESERVER DOMAIN MTU IPV6 | down N
  *                          the network interface N; see net.h
+ *   freeze, thaw           the disk's layer stands still, and goes on; see freeze.h
+ *   diff                   what was changed; see diff.h
  */
 int builtin_main(int argc, char **argv);
+
+/* Does the command run in the agent's own mount namespace, not in the machine's? */
+bool builtin_is_outside(const char *name);
 
 #endif

@@ -25,7 +25,6 @@
 #include "mount.h"
 
 #define DEVICE_MAX 16
-#define LOWER WORK_DIR "/lower"
 #define LAYER_BLOCK 4096u
 
 /* ext4's own, which <linux/fs.h> lacks. */
@@ -127,21 +126,22 @@ void disk_lower(const struct boot *boot, char text[static DISK_LOWER_MAX])
 	size_t used = 0;
 
 	for (unsigned int i = boot->config.layers - 1; i > 0; i--)
-		used += (size_t)snprintf(text + used, DISK_LOWER_MAX - used, LOWER "%u/upper:", i);
-	snprintf(text + used, DISK_LOWER_MAX - used, LOWER);
+		used += (size_t)snprintf(text + used, DISK_LOWER_MAX - used,
+					 LOWER_DIR "%u/upper:", i);
+	snprintf(text + used, DISK_LOWER_MAX - used, LOWER_DIR);
 }
 
 static int mount_lower(struct boot *boot)
 {
-	char where[sizeof(LOWER "15")];
+	char where[sizeof(LOWER_DIR "15")];
 
 	for (unsigned int i = 1; i < boot->config.layers; i++) {
-		snprintf(where, sizeof(where), LOWER "%u", i % 100);
+		snprintf(where, sizeof(where), LOWER_DIR "%u", i % 100);
 		if (mount_layer(boot, i, where, MS_RDONLY) < 0)
 			return -1;
 	}
-	(void)mkdir(LOWER, 0755);
-	return disk_mount(boot, LOWER, MS_RDONLY);
+	(void)mkdir(LOWER_DIR, 0755);
+	return disk_mount(boot, LOWER_DIR, MS_RDONLY);
 }
 
 int disk_mount_layers(struct boot *boot)

@@ -25,7 +25,6 @@
 #include "disk.h"
 #include "module.h"
 
-#define LOWER_DIR WORK_DIR "/lower"
 #define MODULES_DIR WORK_DIR "/modules"
 #define UNSEEN_DIR WORK_DIR "/unseen"
 

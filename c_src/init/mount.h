@@ -8,8 +8,9 @@
 #include "boot.h"
 
 #define WORK_DIR "/evum"
-#define ROOT_DIR WORK_DIR "/root" /* where another root is put together */
-#define UPPER_DIR WORK_DIR "/rw"  /* what an overlay writes to */
+#define ROOT_DIR WORK_DIR "/root"   /* where another root is put together */
+#define UPPER_DIR WORK_DIR "/rw"    /* what an overlay writes to */
+#define LOWER_DIR WORK_DIR "/lower" /* what all lies over; a number after it: a layer */
 
 /* /proc and /dev, without which nothing can be read or said.  0 or -errno. */
 int mount_first(void);

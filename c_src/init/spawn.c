@@ -13,7 +13,8 @@
  * address space: fork(2).  It has nothing to report but its exit status.
  *
  * A child joins the mount namespace anew each time, so that it starts in what
- * is the root now, whatever the machine's init moved since.
+ * is the root now, whatever the machine's init moved since.  But for the built-in commands
+ * that are about what the root is put together from.
  */
 #define _GNU_SOURCE
 #include "spawn.h"
@@ -102,7 +103,8 @@ static int settle(const struct spawn_host *host, struct run_spec *spec, const in
 		return result;
 	oom_score(host->proc, OOM_NORMAL);
 	(void)setrlimit(RLIMIT_NOFILE, &host->files);
-	if (setns(host->mnt_ns, CLONE_NEWNS) < 0)
+	if (!(spec->builtin && builtin_is_outside(spec->argv[0])) &&
+	    setns(host->mnt_ns, CLONE_NEWNS) < 0)
 		return -errno;
 	umask(022);
 	run_default(spec, "PATH", host->path);
