@@ -495,7 +495,9 @@ memory(_Vm, _MiB) -> {error, {bad_option, mem}}.
 %% `mac', `net' (the network that it is on, or is to be on when that is there again),
 %% `plugged', `ip', `mtu', `link' (`up' once the guest has opened it), and what the port
 %% program counts: `rx_frames' and `rx_bytes' from the guest, `tx_frames' and `tx_bytes' to
-%% it, `rx_bad', `tx_dropped'.
+%% it, `rx_bad', `rx_dropped', `tx_dropped'. What a neighbour's port program has written
+%% itself (a machine of the same network, no rules) comes into `tx_frames' and `tx_bytes'
+%% within a second.
 -spec info(vm()) -> map() | error().
 info(Vm) ->
     case call(Vm, info, ?CALL_MS) of

@@ -16,6 +16,9 @@
 %% it is: who uses another's loses the batch. Any other address belongs to the
 %% port that used it last, up to a number a port.
 %%
+%% Two machines' frames for each other take this way only until evum_flow has shown
+%% their port programs a shorter one.
+%%
 %% The tables end with the switch. Whoever still holds them loses his frames, and
 %% nothing else.
 -module(evum_lan).
@@ -56,19 +59,22 @@ switch(#lan{ports = Ports} = Lan, No, Count, Body) ->
         [] -> ok
     end.
 
-forward(Lan, #port{no = No} = Port, Count, <<_:16, Dst:48, Src:48, Type:16, _/binary>> = Body) ->
+forward(Lan, Port, Count, <<_:16, Dst:48, Src:48, Type:16, _/binary>> = Body) ->
     case may_send(Lan, Src, Port) of
-        true -> deliver(Lan, evum_frame:is_group(Dst), Dst, Type, No, Count, Body);
+        true -> deliver(Lan, evum_frame:is_group(Dst), Dst, Type, Port, Count, Body);
         false -> counters:add(Port#port.counters, ?LAN_SPOOFED, Count)
     end;
 forward(_Lan, #port{counters = Counters}, Count, _NoFrame) ->
     counters:add(Counters, ?LAN_DROPPED, Count).
 
-deliver(Lan, true, _Dst, Type, No, Count, Body) -> flood(Lan, Type, No, Count, Body);
-deliver(#lan{fdb = Fdb} = Lan, false, Dst, Type, No, Count, Body) ->
+deliver(Lan, true, _Dst, Type, #port{no = No}, Count, Body) -> flood(Lan, Type, No, Count, Body);
+deliver(#lan{fdb = Fdb} = Lan, false, Dst, Type, #port{no = No} = From, Count, Body) ->
     case lookup(Fdb, Dst) of
         [{_, No, _, _}] -> ok;
-        [{_, To, _, _}] -> output(Lan, To, No, Count, Body);
+        [{_, To, static, _}] ->
+            ok = output(Lan, To, No, Count, Body),
+            evum_flow:wanted(Lan, From, To, Body);
+        [{_, To, dynamic, _}] -> output(Lan, To, No, Count, Body);
         [] -> flood(Lan, Type, No, Count, Body)
     end.
 
@@ -248,5 +254,7 @@ counts(Counters) ->
         dropped => counters:get(Counters, ?LAN_DROPPED),
         spoofed => counters:get(Counters, ?LAN_SPOOFED),
         unlearned => counters:get(Counters, ?LAN_UNLEARNED),
-        learned => counters:get(Counters, ?LAN_LEARNED)
+        learned => counters:get(Counters, ?LAN_LEARNED),
+        flow_frames => counters:get(Counters, ?LAN_FLOW_FRAMES),
+        flow_bytes => counters:get(Counters, ?LAN_FLOW_BYTES)
     }.

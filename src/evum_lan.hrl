@@ -8,7 +8,9 @@
     %% #port{}, by number; public
     ports :: ets:tid(),
     %% {Mac, No, static | dynamic, SeenSeconds}; public
-    fdb :: ets:tid()
+    fdb :: ets:tid(),
+    %% what evum_flow knows; public
+    flows :: ets:tid()
 }).
 
 -record(port, {
@@ -43,7 +45,10 @@
 -define(LAN_UNLEARNED, 7).
 %% addresses that are learned now; the switch's sweep counts them anew
 -define(LAN_LEARNED, 8).
--define(LAN_COUNTERS, 8).
+%% of those that went to the port, what went from machine to machine
+-define(LAN_FLOW_FRAMES, 9).
+-define(LAN_FLOW_BYTES, 10).
+-define(LAN_COUNTERS, 10).
 
 %% addresses that are learned of a port, at most
 -define(LAN_LEARN_MAX, 1024).

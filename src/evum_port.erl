@@ -5,7 +5,7 @@
 %% freeze its machine's process, and with it every other machine's network.
 -module(evum_port).
 
--export([program/1, open/1, command/2, close/2]).
+-export([program/1, open/1, command/2, insist/2, close/2]).
 -export_type([program/0]).
 
 -type program() :: evum_port | evum_uplink | evum_file.
@@ -53,6 +53,17 @@ command(Port, Frame) ->
         false -> busy
     catch
         error:badarg -> closed
+    end.
+
+%% @doc {@link command/2} of what must not be lost: where the port is busy a process waits
+%% in the caller's place, and behind what the port has to take first.
+-spec insist(port(), iodata()) -> ok.
+insist(Port, Frame) ->
+    case command(Port, Frame) of
+        busy ->
+            _ = spawn(fun() -> catch erlang:port_command(Port, Frame) end),
+            ok;
+        _OkOrClosed -> ok
     end.
 
 %% @doc Ends a port program that doesn't end by itself: end of file, then

@@ -12,7 +12,7 @@
 -define(NIC_CREDIT, 16).
 
 -export([version/0, bulk_max/0, message_window/0, console_in_window/0, stdin_window/0, reserved_args/0]).
--export([call/3, console/1, credit/3, frames/3, nic_credit/2, stream/3, decode/1]).
+-export([call/3, console/1, credit/3, frames/3, nic_credit/2, flow/4, stream/3, decode/1]).
 -export_type([message/0, props/0, outcome/0]).
 
 -type seq() :: non_neg_integer().
@@ -24,6 +24,7 @@
     | {console, binary()}
     | {frames, Nic :: byte(), Count :: 0..65535, Body :: binary()}
     | {credit, Id :: non_neg_integer(), Fd :: byte(), Bytes :: non_neg_integer()}
+    | {flow, asked | ended | count, Nic :: byte(), Id :: non_neg_integer(), Rest :: binary()}
     | {stream, Id :: non_neg_integer(), Fd :: byte(), binary()}.
 
 %% @doc The version of the wire that this side speaks.
@@ -80,6 +81,16 @@ frames(Nic, Count, Body) -> [<<?CH_FRAMES, Nic, Count:16>> | Body].
 -spec nic_credit(Nic :: byte(), non_neg_integer()) -> binary().
 nic_credit(Nic, N) -> credit(0, ?NIC_CREDIT + Nic, N).
 
+%% @doc A word about flow `Id' of a NIC: it is wanted, `Rest' being the addresses of its
+%% receiver and its sender; a NIC is to be offered for it, `Rest' being what its asker
+%% gave; it is to end, or with `Id' 0 all of the NIC.
+-spec flow(ask | offer | 'end', Nic :: byte(), Id :: non_neg_integer(), Rest :: binary()) -> binary().
+flow(Op, Nic, Id, Rest) -> <<?CH_FLOW, (flow_op(Op)), Nic, Id:64, Rest/binary>>.
+
+flow_op(ask) -> ?FLOW_ASK;
+flow_op(offer) -> ?FLOW_OFFER;
+flow_op('end') -> ?FLOW_END.
+
 %% @doc Bytes for stream `Fd' of program `Id'; none is end of file.
 -spec stream(non_neg_integer(), byte(), iodata()) -> iodata().
 stream(Id, Fd, Bytes) -> [<<?CH_STREAM, Id:32, Fd>>, Bytes].
@@ -90,6 +101,9 @@ decode(<<?CH_CONSOLE, Bytes/binary>>) -> {console, Bytes};
 decode(<<?CH_STREAM, Id:32, Fd, Bytes/binary>>) when Fd =:= 1; Fd =:= 2 -> {stream, Id, Fd, Bytes};
 decode(<<?CH_CREDIT, Id:32, Fd, N:32>>) -> {credit, Id, Fd, N};
 decode(<<?CH_FRAMES, Nic, Count:16, Body/binary>>) -> {frames, Nic, Count, Body};
+decode(<<?CH_FLOW, ?FLOW_ASK, Nic, Id:64, Rest/binary>>) -> {flow, asked, Nic, Id, Rest};
+decode(<<?CH_FLOW, ?FLOW_END, Nic, Id:64, Rest:17/binary>>) -> {flow, ended, Nic, Id, Rest};
+decode(<<?CH_FLOW, ?FLOW_COUNT, Nic, Id:64, Rest:16/binary>>) -> {flow, count, Nic, Id, Rest};
 decode(<<?CH_CONTROL, Bytes/binary>>) ->
     try binary_to_term(Bytes) of
         Term -> control(Term)

@@ -273,6 +273,7 @@ sync_port(#port{no = No}, Plan, #rules{links = Links} = State) ->
 attach(No, Plan, #rules{lan = Lan, links = Links} = State) ->
     {ok, Link} = evum_link:start_link(Lan, No),
     set_via(No, set(Link, Plan), State),
+    ok = evum_flow:revoke(Lan, No),
     State#rules{links = Links#{No => {Link, Plan}}}.
 
 detach(No, Link, #rules{links = Links, ending = Ending} = State) ->

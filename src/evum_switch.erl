@@ -169,10 +169,14 @@ configured(Started, _Name) -> Started.
 %% taken, `spoofed' what it sent from an address that isn't its own, `unlearned' how
 %% often it sent from one that was one too many. `vm' is the process behind it.
 -spec ports(switch()) -> [#{no := non_neg_integer(), kind := atom(), label := atom() | binary(), vm := pid(), atom() => term()}] | error().
-ports(Sw) -> with_lan(Sw, fun(Lan) -> [describe(P) || P <- evum_switch_ports:ports(Lan)] end).
+ports(Sw) ->
+    with_lan(Sw, fun(Lan) ->
+        ok = evum_flow:settle(Lan),
+        [describe(P) || P <- evum_switch_ports:ports(Lan)]
+    end).
 
 describe(#port{no = No, kind = Kind, label = Label, owner = Owner, nic = Nic, mac = Mac, ip = Ip, counters = Counters}) ->
-    Counts = maps:without([learned], evum_lan:counts(Counters)),
+    Counts = maps:without([learned, flow_frames, flow_bytes], evum_lan:counts(Counters)),
     Addresses = [{mac, evum_frame:mac_text(Mac)} || Mac =/= undefined] ++ [{ip, Ip} || Ip =/= undefined],
     maps:merge(maps:from_list(Addresses), Counts#{no => No, kind => Kind, label => Label, vm => Owner, nic => Nic}).
 
@@ -194,8 +198,9 @@ with_lan(Sw, Fun) ->
     end.
 
 %% @doc A network in a map: `name', `pid', `subnet', `gateway', `mtu', `domain', `uplink',
-%% `machines' (how many are plugged), `addresses' (how many are known), `rules', `way' (of the
-%% way out: uplink, restarts, forwards, counters).
+%% `machines' (how many are plugged), `addresses' (how many are known), `flows' (from how
+%% many machines to how many neighbours frames go without a turn through Erlang, as no rule
+%% wants to see them), `rules', `way' (of the way out: uplink, restarts, forwards, counters).
 -spec info(switch()) -> #{atom() => term()} | error().
 info(Sw) -> call(Sw, info).
 

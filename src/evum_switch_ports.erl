@@ -23,7 +23,8 @@ new(Switch, Name) ->
         switch = Switch,
         name = Name,
         ports = ets:new(evum_ports, [public, {keypos, #port.no}, {read_concurrency, true}]),
-        fdb = ets:new(evum_fdb, [public, {read_concurrency, true}])
+        fdb = ets:new(evum_fdb, [public, {read_concurrency, true}]),
+        flows = evum_flow:new()
     }.
 
 %% --- machines ------------------------------------------------------------------
@@ -46,6 +47,7 @@ plug(#{vm := Vm, nic := Nic} = Spec, Subnet, No, Lan) ->
 %% A guest that had set itself another address has its first one again.
 plug_again(#{nic := Nic, port := Out} = Spec, No, #lan{ports = Ports} = Lan) ->
     true = ets:update_element(Ports, No, {#port.out, {port, Out, Nic}}),
+    ok = evum_flow:revoke(Lan, No),
     _ = case Spec of
         #{ip := Ip} when Ip =/= undefined -> address(No, Ip, Lan);
         #{} -> ok
@@ -162,10 +164,11 @@ insert(#lan{ports = Ports, fdb = Fdb}, #port{no = No, kind = Kind, mac = Mac} = 
 
 %% @doc Takes a port away, and at once all addresses that were seen there.
 -spec remove(No :: non_neg_integer(), evum_lan:lan()) -> ok.
-remove(No, #lan{ports = Ports, fdb = Fdb}) ->
+remove(No, #lan{ports = Ports, fdb = Fdb} = Lan) ->
     true = ets:match_delete(Fdb, {'_', No, '_', '_'}),
+    ok = evum_flow:revoke(Lan, No),
     true = ets:delete(Ports, No),
-    ok.
+    evum_flow:forget(Lan, No).
 
 %% --- ageing ------------------------------------------------------------------------
 

@@ -3,7 +3,8 @@
 %%
 %% Theory of operation.  The process owns the network's tables and changes their
 %% rows: ports come and go here, addresses are assigned, old ones forgotten. It is
-%% not on the way of a frame: those who have frames read the tables (evum_lan).
+%% not on the way of a frame: those who have frames read the tables (evum_lan), and
+%% between two machines without rules not even those are needed (evum_flow).
 %% What helps it (the gateway, links, captures, the uplink) is linked to it and has
 %% no life without it.
 %%
@@ -196,5 +197,5 @@ describe_all(#state{net = #{name := Name, uplink := Uplink, domain := Domain}, s
         name => Name, pid => self(), subnet => evum_subnet:text(Subnet), gateway => evum_subnet:gateway(Subnet),
         mtu => Mtu, domain => Domain, uplink => Uplink, rules => evum_rules:list(Rules), way => evum_way:describe(Way),
         machines => length(lists:usort([P#port.owner || #port{kind = machine} = P <- evum_switch_ports:ports(Lan)])),
-        addresses => length(evum_switch_ports:fdb(Lan))
+        addresses => length(evum_switch_ports:fdb(Lan)), flows => evum_flow:count(Lan)
     }.

@@ -327,6 +327,9 @@ frame({frames, Nic, Count, Body}, _State, #data{net = Net0, chan = Chan} = D) ->
         {credit, Credit, Net} -> {keep_state, D#data{net = Net, chan = evum_chan:send(Credit, Chan)}};
         Net -> {keep_state, D#data{net = Net}}
     end;
+frame({flow, What, Nic, Id, Rest}, _State, #data{net = Net}) ->
+    ok = evum_vm_net:flow(What, Nic, Id, Rest, Net),
+    keep_state_and_data;
 frame({console, Bytes}, _State, #data{viewer = undefined} = D) -> {keep_state, evum_vm_console:console(Bytes, D)};
 frame({console, Bytes}, _State, #data{viewer = Viewer, console = Console, unseen = Unseen} = D) ->
     Viewer ! {evum_attach, output, Bytes},

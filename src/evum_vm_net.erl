@@ -7,7 +7,7 @@
 %% with the addresses that it had.
 -module(evum_vm_net).
 
--export([new/3, boot/2, announce/1, frames/5, end_life/1, close/1]).
+-export([new/3, boot/2, announce/1, frames/5, flow/5, end_life/1, close/1]).
 -export([plug/3, unplug/2, address/3, down/2, switch_up/3, link/3]).
 -export([nics/1, info/2, ip/1]).
 -export_type([net/0, wanted/0]).
@@ -151,6 +151,15 @@ frames(No, Count, Body, Size, #net{nics = Nics} = Net) ->
 input(#nic{plugged = #{lan := Lan, no := No}}, Count, Body) -> evum_lan:input(Lan, No, Count, Body);
 input(#nic{}, _Count, _Body) -> ok.
 
+%% @doc The port program said something of a flow.
+-spec flow(asked | ended | count, Nic :: byte(), Id :: pos_integer(), Rest :: binary(), net()) -> ok.
+flow(What, No, Id, Rest, #net{nics = Nics, port = Port}) ->
+    case Nics of
+        #{No := #nic{plugged = #{lan := Lan}}} -> evum_flow:told(What, Lan, Port, No, Id, Rest);
+        %% it ended when the NIC was unplugged
+        #{} -> ok
+    end.
+
 %% @doc The guest opened a NIC's device, or closed it.
 -spec link(Nic :: byte(), up | down, net()) -> net().
 link(No, Link, #net{nics = Nics} = Net) ->
@@ -208,9 +217,11 @@ address(No, Ip, #net{nics = Nics} = Net) ->
 
 %% @doc Was it a network that ended?
 -spec down(reference(), net()) -> {true, net()} | false.
-down(Ref, #net{nics = Nics} = Net) ->
+down(Ref, #net{nics = Nics, port = Port} = Net) ->
     case [No || {No, #nic{monitor = Monitor}} <- maps:to_list(Nics), Monitor =:= Ref] of
-        [No] -> {true, Net#net{nics = maps:update_with(No, fun disconnected/1, Nics)}};
+        [No] ->
+            Port =:= undefined orelse evum_flow:end_all(Port, No),
+            {true, Net#net{nics = maps:update_with(No, fun disconnected/1, Nics)}};
         [] -> false
     end.
 
@@ -252,7 +263,13 @@ close(#net{nics = Nics}) ->
 info(Ported, Net) ->
     Nics = nics(Net),
     Counts = lists:sublist(Ported ++ lists:duplicate(length(Nics), #{}), length(Nics)),
-    [maps:merge(Count, Nic) || {Count, Nic} <- lists:zip(Counts, Nics)].
+    [maps:merge(with_flows(maps:get(maps:get(nic, Nic), Net#net.nics), Count), Nic) || {Count, Nic} <- lists:zip(Counts, Nics)].
+
+%% What other machines' port programs have written to the guest themselves.
+with_flows(#nic{plugged = #{lan := Lan, no := No}}, #{tx_frames := Frames, tx_bytes := Bytes} = Count) ->
+    {FlowFrames, FlowBytes} = evum_flow:received(Lan, No),
+    Count#{tx_frames := Frames + FlowFrames, tx_bytes := Bytes + FlowBytes};
+with_flows(#nic{}, Count) -> Count.
 
 %% @doc The NICs, by number.
 -spec nics(net()) -> [#{nic := byte(), mac := binary() | undefined, net := atom() | pid(), ip := undefined | inet:ip4_address(),

@@ -14,7 +14,7 @@
 lan() ->
     Ports = ets:new(ports, [public, {keypos, #port.no}, {read_concurrency, true}]),
     Fdb = ets:new(fdb, [public, {read_concurrency, true}]),
-    Lan = #lan{switch = self(), name = test, ports = Ports, fdb = Fdb},
+    Lan = #lan{switch = self(), name = test, ports = Ports, fdb = Fdb, flows = evum_flow:new()},
     true = ets:insert(Ports, [port(0, gateway), (port(1, uplink))#port{flood = false}, port(2, machine), port(3, machine),
                               (port(4, foreign))#port{max_frame = 100}]),
     true = ets:insert(Fdb, [{?GATEWAY, 0, static, 0}, {?A, 2, static, 0}, {?B, 3, static, 0}]),

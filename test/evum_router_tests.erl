@@ -23,7 +23,7 @@ router_test_() ->
 %% The test's process plays the switch and the machine at port 2.
 with_router(Claim) ->
     process_flag(trap_exit, true),
-    Lan = #lan{switch = self(), name = test, ports = ets:new(ports, [public, {keypos, #port.no}]), fdb = ets:new(fdb, [public])},
+    Lan = #lan{switch = self(), name = test, ports = ets:new(ports, [public, {keypos, #port.no}]), fdb = ets:new(fdb, [public]), flows = evum_flow:new()},
     {ok, Server} = gen_udp:open(0, [binary, {ip, {127, 0, 0, 1}}, {active, false}]),
     {ok, Port} = inet:port(Server),
     Options = #{gateway => {10, 77, 0, 1}, mac => ?MAC, prefix => 24, mtu => 1500, domain => "evum", uplink => true,
@@ -174,7 +174,7 @@ the_mtu_can_change(#{lan := Lan} = Setup) ->
 it_ends_with_its_switch(#{options := Options}) ->
     Self = self(),
     Switch = spawn(fun() ->
-        Lan = #lan{switch = self(), name = test, ports = ets:new(ports, [public, {keypos, 2}]), fdb = ets:new(fdb, [public])},
+        Lan = #lan{switch = self(), name = test, ports = ets:new(ports, [public, {keypos, 2}]), fdb = ets:new(fdb, [public]), flows = evum_flow:new()},
         {ok, Router, _} = evum_router:start_link(Lan, Options),
         Self ! {router, Router, Lan},
         receive stop -> exit(crashed) end

@@ -34,7 +34,7 @@ with(Name, Test) ->
     end}}.
 
 lan(Vms, Owner) ->
-    Lan = #lan{switch = self(), name = test, ports = ets:new(ports, [public, {keypos, #port.no}]), fdb = ets:new(fdb, [public])},
+    Lan = #lan{switch = self(), name = test, ports = ets:new(ports, [public, {keypos, #port.no}]), fdb = ets:new(fdb, [public]), flows = evum_flow:new()},
     [plug(Lan, No, Label, maps:get(Label, Vms), Owner) || {No, Label} <- [{2, a}, {3, b}, {4, c}]],
     Lan.
 

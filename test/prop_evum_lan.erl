@@ -53,7 +53,7 @@ lan() ->
     _ = [ets:insert(Ports, #port{no = No, kind = machine, out = {inbox, evum_inbox:new(self(), 1 bsl 20)}, max_frame = 1518,
                                  counters = evum_lan:counters(), label = No, owner = self()}) || No <- ?PORTS],
     _ = [ets:insert(Fdb, {Mac, No, static, 0}) || {Mac, No} <- maps:to_list(?ASSIGNED)],
-    #lan{switch = self(), name = prop, ports = Ports, fdb = Fdb}.
+    #lan{switch = self(), name = prop, ports = Ports, fdb = Fdb, flows = evum_flow:new()}.
 
 gone(#lan{ports = Ports, fdb = Fdb}) -> ets:delete(Ports) andalso ets:delete(Fdb).
 

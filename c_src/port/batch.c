@@ -11,7 +11,7 @@
 #include <string.h>
 #include "evum_proto.h"
 
-static size_t get_length(const uint8_t *at)
+size_t batch_get_length(const uint8_t *at)
 {
 	return (size_t)at[0] << 8 | at[1];
 }
@@ -24,14 +24,14 @@ int batch_open(struct batch *batch, const uint8_t *message, size_t len)
 	if (len < BATCH_HEAD || message[0] != CHANNEL_FRAMES)
 		return -EPROTO;
 	while (len - at >= BATCH_LENGTH) {
-		size_t frame = get_length(message + at);
+		size_t frame = batch_get_length(message + at);
 
 		if (frame > len - at - BATCH_LENGTH)
 			return -EPROTO;
 		at += BATCH_LENGTH + frame;
 		count++;
 	}
-	if (at != len || count != get_length(message + 2))
+	if (at != len || count != batch_get_length(message + 2))
 		return -EPROTO;
 	*batch = (struct batch){.nic = message[1], .count = count, .at = message + BATCH_HEAD};
 	return 0;
@@ -41,7 +41,7 @@ bool batch_next(struct batch *batch, struct batch_frame *frame)
 {
 	if (!batch->count)
 		return false;
-	frame->len = get_length(batch->at);
+	frame->len = batch_get_length(batch->at);
 	frame->bytes = batch->at + BATCH_LENGTH;
 	batch->at += BATCH_LENGTH + frame->len;
 	batch->count--;

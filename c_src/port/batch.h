@@ -31,6 +31,7 @@ int batch_open(struct batch *batch, const uint8_t *message, size_t len);
 bool batch_next(struct batch *batch, struct batch_frame *frame);
 
 void batch_put_head(uint8_t head[BATCH_HEAD], uint8_t nic, unsigned int count);
+size_t batch_get_length(const uint8_t *at);
 void batch_put_length(uint8_t length[BATCH_LENGTH], size_t len);
 /* Both are of BATCH_FLOW bytes at least. */
 bool batch_same_flow(const uint8_t *frame, const uint8_t *other);

@@ -246,12 +246,13 @@ static void put_nic(struct term_out *out, const struct nic *nic)
 {
 	const struct nic_counters *counters = &nic->counters;
 
-	term_put_map(out, 7);
+	term_put_map(out, 8);
 	term_put_atom(out, "link");
 	term_put_atom(out, nic->fd < 0 ? "down" : "up");
 	put_property(out, "rx_frames", counters->rx_frames);
 	put_property(out, "rx_bytes", counters->rx_bytes);
 	put_property(out, "rx_bad", counters->rx_bad);
+	put_property(out, "rx_dropped", counters->rx_dropped);
 	put_property(out, "tx_frames", counters->tx_frames);
 	put_property(out, "tx_bytes", counters->tx_bytes);
 	put_property(out, "tx_dropped", counters->tx_dropped);
@@ -272,10 +273,14 @@ static int info_handler(struct call *call)
 	struct port *port = call->port;
 	struct evum_vm_info info;
 	struct term_out out;
+	int err;
 
 	if (call->rpc.count != 0)
 		return call_reply(call, -EINVAL);
 	evum_vm_info(port->vm, &info);
+	err = flows_report(port);
+	if (err)
+		return err;
 	rpc_reply_begin_tagged(&out, call->rpc.seq, "ok");
 	term_put_map(&out, 11);
 	put_property(&out, "init_pid", (uint64_t)info.init_pid);

@@ -17,8 +17,6 @@
  * counted and goes nowhere.
  */
 #include <errno.h>
-#include <poll.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -26,27 +24,8 @@
 #include "port.h"
 #include "util.h"
 
-/* The queue's memory: twice its bound, so that it is moved to the front seldom. */
-#define QUEUE_SIZE (2 * (size_t)EVUM_NIC_QUEUE)
-
 _Static_assert(FRAMES_BYTES >= BATCH_LENGTH + EVUM_NIC_MTU_MAX + EVUM_NIC_OVERHEAD,
 	       "the longest frame has a slot");
-
-/* A call of recvmmsg() or sendmmsg(). */
-struct burst {
-	struct mmsghdr messages[FRAMES_AT_ONCE];
-	struct iovec parts[FRAMES_AT_ONCE];
-	unsigned int count;
-};
-
-static void burst_add(struct burst *burst, const uint8_t *bytes, size_t len)
-{
-	struct iovec *part = &burst->parts[burst->count];
-
-	*part = (struct iovec){.iov_base = (void *)bytes, .iov_len = len};
-	burst->messages[burst->count++] =
-		(struct mmsghdr){.msg_hdr = {.msg_iov = part, .msg_iovlen = 1}};
-}
 
 void frames_init(struct frames *frames, const struct evum_config *config)
 {
@@ -72,16 +51,18 @@ static uint8_t *slot(struct frames *frames, const struct nic *nic, unsigned int 
 }
 
 /* How many frames may be read now, should each be a message of its own. */
-static unsigned int readable(const struct nic *nic)
+static unsigned int readable(const struct port *port, unsigned int number)
 {
+	const struct nic *nic = &port->frames.nics[number];
 	size_t slots = min_size(FRAMES_BYTES / slot_size(nic), FRAMES_AT_ONCE);
 
+	if (flows_hold(&port->flows, number))
+		return 0;
 	return (unsigned int)min_size(slots, nic->credit / (BATCH_HEAD + slot_size(nic)));
 }
 
-/* Sends count frames of one flow. */
-static int send_group(struct port *port, unsigned int number, const struct iovec *parts,
-		      unsigned int count)
+int frames_send(struct port *port, unsigned int number, const struct iovec *parts,
+		unsigned int count)
 {
 	struct nic *nic = &port->frames.nics[number];
 	uint8_t head[BATCH_HEAD];
@@ -89,11 +70,26 @@ static int send_group(struct port *port, unsigned int number, const struct iovec
 
 	for (unsigned int i = 0; i < count; i++)
 		len += parts[i].iov_len;
+	/* Of frames that were just read there is enough. */
+	if (nic->credit < sizeof(head) + len) {
+		nic->counters.rx_dropped += count;
+		return 0;
+	}
 	batch_put_head(head, (uint8_t)number, count);
 	nic->credit -= (uint32_t)(sizeof(head) + len);
-	nic->counters.rx_frames += count;
-	nic->counters.rx_bytes += len - (size_t)count * BATCH_LENGTH;
 	return wire_send_parts(&port->wire, head, sizeof(head), parts, count, len);
+}
+
+/* Sends count frames of the same addresses on their way. */
+static int send_group(struct port *port, unsigned int number, const struct iovec *parts,
+		      unsigned int count)
+{
+	const uint8_t *frame = (const uint8_t *)parts->iov_base + BATCH_LENGTH;
+	struct flow *flow = flows_find(&port->flows, number, frame);
+
+	if (flow)
+		return flows_send(port, flow, parts, count);
+	return frames_send(port, number, parts, count);
 }
 
 static bool joins(const struct iovec *first, const struct iovec *part, size_t len)
@@ -140,6 +136,8 @@ static unsigned int choose(struct frames *frames, struct nic *nic, const struct 
 			continue;
 		}
 		batch_put_length(at, len);
+		nic->counters.rx_frames++;
+		nic->counters.rx_bytes += len;
 		parts[count++] = (struct iovec){.iov_base = at, .iov_len = BATCH_LENGTH + len};
 	}
 	return count;
@@ -150,11 +148,12 @@ static int receive(struct port *port, unsigned int number)
 	struct frames *frames = &port->frames;
 	struct nic *nic = &frames->nics[number];
 	struct iovec parts[FRAMES_AT_ONCE];
+	const unsigned int most = readable(port, number);
 	struct burst burst;
 	int received;
 
 	burst.count = 0;
-	while (burst.count < readable(nic))
+	while (burst.count < most)
 		burst_add(&burst, slot(frames, nic, burst.count) + BATCH_LENGTH, nic->max_frame);
 	received = recvmmsg(nic->fd, burst.messages, burst.count, MSG_DONTWAIT | MSG_TRUNC, NULL);
 	if (received <= 0)
@@ -179,53 +178,24 @@ int frames_credit(struct port *port, unsigned int number, uint32_t n)
 /* --- to the guest ------------------------------------------------------------ */
 
 /* Writes what the guest takes now; returns how many frames that was. */
-static unsigned int burst_send(struct nic *nic, struct burst *burst)
+static unsigned int write_burst(struct nic *nic, struct burst *burst)
 {
-	int sent = sendmmsg(nic->fd, burst->messages, burst->count, MSG_DONTWAIT | MSG_NOSIGNAL);
-	unsigned int count = sent > 0 ? (unsigned int)sent : 0;
+	unsigned int count = burst_send(nic->fd, burst);
 
 	nic->counters.tx_frames += count;
-	for (unsigned int i = 0; i < count; i++)
-		nic->counters.tx_bytes += burst->parts[i].iov_len;
+	nic->counters.tx_bytes += burst_bytes(burst, count);
 	return count;
-}
-
-static void queue_settle(struct nic *nic)
-{
-	memmove(nic->queue, nic->queue + nic->first, nic->queued);
-	nic->first = 0;
-}
-
-/* Keeps a frame for later, where there is room. */
-static void queue_add(struct nic *nic, const uint8_t *bytes, size_t len)
-{
-	size_t size = BATCH_LENGTH + len;
-	uint8_t *at;
-
-	if (!nic->queue)
-		nic->queue = malloc(QUEUE_SIZE);
-	if (!nic->queue || nic->queued + size > EVUM_NIC_QUEUE) {
-		nic->counters.tx_dropped++;
-		return;
-	}
-	if (nic->first + nic->queued + size > QUEUE_SIZE)
-		queue_settle(nic);
-	at = nic->queue + nic->first + nic->queued;
-	batch_put_length(at, len);
-	memcpy(at + BATCH_LENGTH, bytes, len);
-	nic->queued += size;
-}
-
-static void burst_queue(struct nic *nic, const struct burst *burst, unsigned int first)
-{
-	for (unsigned int i = first; i < burst->count; i++)
-		queue_add(nic, burst->parts[i].iov_base, burst->parts[i].iov_len);
 }
 
 /* What waits goes first: then nothing is sent before it. */
 static void burst_deliver(struct nic *nic, struct burst *burst)
 {
-	burst_queue(nic, burst, nic->queued ? 0 : burst_send(nic, burst));
+	unsigned int sent = nic->queue.len ? 0 : write_burst(nic, burst);
+
+	for (unsigned int i = sent; i < burst->count; i++)
+		nic->counters.tx_dropped += !queue_add(&nic->queue, EVUM_NIC_QUEUE,
+						       burst->parts[i].iov_base,
+						       burst->parts[i].iov_len);
 }
 
 static bool fits(const struct nic *nic, const struct batch_frame *frame)
@@ -260,18 +230,32 @@ int frames_deliver(struct port *port, const struct wire_frame *message)
 	return 0;
 }
 
-static void queue_take(struct nic *nic, size_t len)
+/* --- what other machines' port programs ask for --------------------------------- */
+
+static void answer_offers(struct nic *nic, int fd)
 {
-	nic->first += BATCH_LENGTH + len;
-	nic->queued -= BATCH_LENGTH + len;
-	if (!nic->queued)
-		nic->first = 0;
+	for (unsigned int i = 0; i < nic->offer_count; i++)
+		offer_send(&nic->offers[i], fd, (uint32_t)nic->max_frame);
+	nic->offer_count = 0;
 }
 
-/* No room is no refusal; what else send(2) says, it would say again. */
-static bool is_refusal(int err)
+bool frames_is_up(const struct frames *frames, unsigned int number)
 {
-	return err != EAGAIN && err != EINTR && err != ENOBUFS && err != ENOMEM;
+	return frames->nics[number].fd >= 0 && !frames->nics[number].hung;
+}
+
+/* What waits here was sent before the offer was asked for. */
+void frames_offer(struct port *port, unsigned int number, const struct offer *offer)
+{
+	struct nic *nic = &port->frames.nics[number];
+
+	if (!frames_is_up(&port->frames, number) || nic->offer_count == OFFERS_MAX) {
+		offer_send(offer, -1, 0);
+		return;
+	}
+	nic->offers[nic->offer_count++] = *offer;
+	if (!nic->queue.len)
+		answer_offers(nic, nic->fd);
 }
 
 /*
@@ -282,23 +266,17 @@ static void drain(struct nic *nic)
 {
 	unsigned int sent;
 	struct burst burst;
-	size_t len = 0;
 
-	burst.count = 0;
-	while (burst.count < FRAMES_AT_ONCE && len < nic->queued) {
-		const uint8_t *at = nic->queue + nic->first + len;
-		size_t frame = (size_t)at[0] << 8 | at[1];
-
-		burst_add(&burst, at + BATCH_LENGTH, frame);
-		len += BATCH_LENGTH + frame;
-	}
-	sent = burst_send(nic, &burst);
+	queue_peek(&nic->queue, &burst);
+	sent = write_burst(nic, &burst);
 	if (!sent && is_refusal(errno)) {
 		nic->counters.tx_dropped++;
 		sent = 1;
 	}
 	for (unsigned int i = 0; i < sent; i++)
-		queue_take(nic, burst.parts[i].iov_len);
+		queue_take(&nic->queue);
+	if (!nic->queue.len)
+		answer_offers(nic, nic->fd);
 }
 
 /* --- the link ---------------------------------------------------------------- */
@@ -307,14 +285,8 @@ static void nic_forget(struct port *port, struct nic *nic)
 {
 	if (nic->fd >= 0 && !nic->hung)
 		epoll_ctl(port->epoll, EPOLL_CTL_DEL, nic->fd, NULL);
-	for (size_t at = 0; at < nic->queued; nic->counters.tx_dropped++) {
-		const uint8_t *length = nic->queue + nic->first + at;
-
-		at += BATCH_LENGTH + ((size_t)length[0] << 8 | length[1]);
-	}
-	free(nic->queue);
-	nic->queue = NULL;
-	nic->first = nic->queued = 0;
+	nic->counters.tx_dropped += queue_free(&nic->queue);
+	answer_offers(nic, -1);
 	nic->fd = -1;
 }
 
@@ -322,22 +294,15 @@ int frames_link(struct port *port, unsigned int number, int fd)
 {
 	struct epoll_event event = {.data.u32 = SOURCE_NIC + number};
 	struct nic *nic = &port->frames.nics[number];
+	int err = flows_close(port, number);
 
 	nic_forget(port, nic);
 	nic->fd = fd;
 	nic->hung = false;
 	nic->armed = 0;
-	if (fd < 0)
-		return 0;
+	if (err || fd < 0)
+		return err;
 	return epoll_ctl(port->epoll, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
-}
-
-/* The event may be of the descriptor that the NIC had when epoll_wait() returned. */
-static bool has_hung(const struct nic *nic)
-{
-	struct pollfd asked = {.fd = nic->fd};
-
-	return poll(&asked, 1, 0) > 0;
 }
 
 int frames_handler(struct port *port, unsigned int number, uint32_t events)
@@ -348,14 +313,14 @@ int frames_handler(struct port *port, unsigned int number, uint32_t events)
 	if (nic->fd < 0 || nic->hung)
 		return 0;
 	/* libevum will say so; until then there is nothing to wait for. */
-	if (events & (EPOLLHUP | EPOLLERR) && has_hung(nic)) {
+	if (events & (EPOLLHUP | EPOLLERR) && has_hung(nic->fd)) {
 		epoll_ctl(port->epoll, EPOLL_CTL_DEL, nic->fd, NULL);
 		nic->hung = true;
 		return 0;
 	}
-	if (events & EPOLLOUT && nic->queued)
+	if (events & EPOLLOUT && nic->queue.len)
 		drain(nic);
-	return events & EPOLLIN && readable(nic) ? receive(port, number) : 0;
+	return events & EPOLLIN && readable(port, number) ? receive(port, number) : 0;
 }
 
 int frames_settle(struct port *port, bool may_read)
@@ -364,8 +329,8 @@ int frames_settle(struct port *port, bool may_read)
 
 	for (unsigned int i = 0; i < port->frames.count && !err; i++) {
 		struct nic *nic = &port->frames.nics[i];
-		uint32_t events = (may_read && readable(nic) ? EPOLLIN : 0u) |
-				  (nic->queued ? EPOLLOUT : 0u);
+		uint32_t events = (may_read && readable(port, i) ? EPOLLIN : 0u) |
+				  (nic->queue.len ? EPOLLOUT : 0u);
 		struct epoll_event event = {.events = events, .data.u32 = SOURCE_NIC + i};
 
 		if (nic->fd < 0 || nic->hung || nic->armed == events)

@@ -6,10 +6,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "burst.h"
 #include "evum_proto.h"
+#include "offers.h"
 
-/* Frames that are read or written by one system call. */
-#define FRAMES_AT_ONCE 256
 /*
  * Bytes of frames that are read at once: the message with its head and its length
  * fits into an empty pipe, and into one read of the BEAM's.
@@ -19,6 +19,7 @@
 struct nic_counters {
 	uint64_t rx_frames, rx_bytes; /* from the guest */
 	uint64_t rx_bad;	      /* too short or too long */
+	uint64_t rx_dropped;	      /* held for a flow that ended when Erlang took no more */
 	uint64_t tx_frames, tx_bytes; /* to the guest */
 	uint64_t tx_dropped;
 };
@@ -29,9 +30,10 @@ struct nic {
 	bool hung;	/* the guest has closed it, and libevum has not said so yet */
 	uint32_t armed; /* epoll events asked for */
 	size_t max_frame;
-	uint32_t credit; /* bytes of messages that Erlang takes */
-	uint8_t *queue;	 /* what the guest has not taken: frames as in a batch, from first on */
-	size_t first, queued;
+	uint32_t credit;		 /* bytes of messages that Erlang takes */
+	struct queue queue;		 /* what the guest has not taken */
+	struct offer offers[OFFERS_MAX]; /* made once the queue is empty */
+	unsigned int offer_count;
 	struct nic_counters counters;
 };
 

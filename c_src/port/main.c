@@ -74,6 +74,7 @@ static void port_free_vm(struct port *port)
 {
 	if (!port->vm)
 		return;
+	flows_free(port);
 	frames_free(port);
 	/* Not left to close(): a child that has a copy would keep it in epoll. */
 	epoll_ctl(port->epoll, EPOLL_CTL_DEL, evum_vm_fd(port->vm), NULL);
@@ -98,6 +99,8 @@ static int frame_dispatch(struct port *port, const struct wire_frame *frame)
 		return bulk_credit(port, frame);
 	case CHANNEL_STREAM:
 		return bulk_stream(port, frame);
+	case CHANNEL_FLOW:
+		return flows_message(port, frame);
 	default:
 		return -EPROTO;
 	}
@@ -142,6 +145,8 @@ static int vm_handler(struct port *port)
 
 static int event_dispatch(struct port *port, const struct epoll_event *event)
 {
+	if (event->data.u32 >= SOURCE_FLOW)
+		return flows_handler(port, event->data.u32 - SOURCE_FLOW, event->events);
 	if (event->data.u32 >= SOURCE_NIC)
 		return frames_handler(port, event->data.u32 - SOURCE_NIC, event->events);
 	switch (event->data.u32) {
@@ -152,6 +157,8 @@ static int event_dispatch(struct port *port, const struct epoll_event *event)
 		return event->events & (EPOLLERR | EPOLLHUP) ? PORT_EOF : 0;
 	case SOURCE_VM:
 		return vm_handler(port);
+	case SOURCE_MAILBOX:
+		return flows_mail(port);
 	}
 	return 0;
 }
@@ -171,6 +178,8 @@ static int port_settle(struct port *port)
 		return err;
 	/* Behind what waits a frame would be copied; in the guest's socket it waits as well. */
 	err = frames_settle(port, !port->wire.queued);
+	if (!err)
+		err = flows_settle(port);
 	if (err)
 		return err;
 	dispatch = port->stopping || port->wire.queued < PORT_OUT_HIGH;
@@ -185,12 +194,15 @@ static int port_run(struct port *port)
 	int err = port_settle(port);
 
 	while (!err && !(port->down && !port->wire.queued)) {
-		int count = epoll_wait(port->epoll, events, ARRAY_SIZE(events), -1);
+		int count = epoll_wait(port->epoll, events, ARRAY_SIZE(events),
+				       flows_timeout(&port->flows));
 
 		if (count < 0 && errno != EINTR)
 			return -errno;
 		for (int i = 0; i < count && !err; i++)
 			err = event_dispatch(port, &events[i]);
+		if (!err)
+			err = flows_expire(port);
 		if (!err)
 			err = port_settle(port);
 	}
@@ -218,6 +230,7 @@ int main(void)
 	int err;
 
 	port.epoll = -1;
+	flows_init(&port.flows);
 	if (start_prepare() < 0) {
 		fprintf(stderr, "evum_port: is started by Erlang, with descriptors 3 and 4 open\n");
 		return 1;

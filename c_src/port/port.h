@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include "backlog.h"
 #include "evum_proto.h"
+#include "flows.h"
 #include "frames.h"
 #include "wire.h"
 
@@ -16,7 +17,14 @@
 #define PORT_OUT_HIGH 262144u
 
 /* What epoll watches, in epoll_event.data. */
-enum port_source { SOURCE_IN, SOURCE_OUT, SOURCE_VM, SOURCE_NIC /* and the NIC's number */ };
+enum port_source {
+	SOURCE_IN,
+	SOURCE_OUT,
+	SOURCE_VM,
+	SOURCE_MAILBOX,
+	SOURCE_NIC,				   /* and the NIC's number */
+	SOURCE_FLOW = SOURCE_NIC + EVUM_NIC_COUNT, /* and the flow's */
+};
 
 /* What the BEAM sent faster than the guest reads (bulk.c). */
 struct bulk {
@@ -47,6 +55,7 @@ struct port {
 	struct bulk bulk;
 	struct pending pending;
 	struct frames frames;
+	struct flows flows;
 };
 
 /*
@@ -69,6 +78,11 @@ void bulk_free(struct bulk *bulk);
 
 void frames_init(struct frames *frames, const struct evum_config *config);
 int frames_link(struct port *port, unsigned int number, int fd); /* fd: -1 when it went down */
+/* Frames of the same header, each with its length in front, to Erlang. */
+int frames_send(struct port *port, unsigned int number, const struct iovec *parts,
+		unsigned int count);
+bool frames_is_up(const struct frames *frames, unsigned int number);
+void frames_offer(struct port *port, unsigned int number, const struct offer *offer);
 int frames_deliver(struct port *port, const struct wire_frame *message);
 int frames_credit(struct port *port, unsigned int number, uint32_t n);
 int frames_handler(struct port *port, unsigned int number, uint32_t events);

@@ -264,6 +264,12 @@ int wire_send_credit(struct wire *wire, uint32_t id, uint8_t fd, uint32_t n)
 	return wire_add(wire, frame, sizeof(frame), NULL, 0);
 }
 
+int wire_send_whole(struct wire *wire, const uint8_t *head, size_t head_len, const void *bytes,
+		    size_t len)
+{
+	return wire_add(wire, head, head_len, bytes, len);
+}
+
 /* Queues the parts but for their first sent bytes. */
 static int wire_add_rest(struct wire *wire, const struct iovec *parts, unsigned int count,
 			 size_t len, size_t sent)

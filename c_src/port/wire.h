@@ -45,6 +45,8 @@ int wire_next(struct wire *wire, struct wire_frame *frame);
 int wire_send_control(struct wire *wire, const char *term, size_t len, bool answer);
 int wire_send_console(struct wire *wire, const void *bytes, size_t len);
 int wire_send_stream(struct wire *wire, uint32_t id, uint8_t fd, const void *bytes, size_t len);
+int wire_send_whole(struct wire *wire, const uint8_t *head, size_t head_len, const void *bytes,
+		    size_t len);
 int wire_send_credit(struct wire *wire, uint32_t id, uint8_t fd, uint32_t n);
 
 /*

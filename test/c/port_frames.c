@@ -266,8 +266,8 @@ static void a_guest_that_does_not_read_loses_what_is_over_the_bound(void)
 	bench_open(&bench);
 	for (uint32_t i = 0; i < 40; i++)
 		CHECK(deliver(&bench, 100, 1500, i * 100) == 0);
-	CHECK(bench.port.frames.nics[0].queued <= EVUM_NIC_QUEUE);
-	CHECK(bench.port.frames.nics[0].queued > EVUM_NIC_QUEUE - FRAME_MAX);
+	CHECK(bench.port.frames.nics[0].queue.len <= EVUM_NIC_QUEUE);
+	CHECK(bench.port.frames.nics[0].queue.len > EVUM_NIC_QUEUE - FRAME_MAX);
 	CHECK(counters(&bench)->tx_dropped > 0);
 	first = 4000 - (unsigned int)counters(&bench)->tx_dropped;
 	for (unsigned int some = 1; some; got += some) {
@@ -364,11 +364,11 @@ static void what_waits_for_a_guest_that_reads_no_more_is_dropped(void)
 	bench_open(&bench);
 	for (uint32_t i = 0; i < 5; i++)
 		CHECK(deliver(&bench, 100, 1500, i * 100) == 0);
-	CHECK(bench.port.frames.nics[0].queued > 0);
+	CHECK(bench.port.frames.nics[0].queue.len > 0);
 	CHECK(shutdown(bench.guest, SHUT_RD) == 0);
 	CHECK(guest_read(&bench, &last) > 0);
 	bench_run(&bench);
-	CHECK(bench.port.frames.nics[0].queued == 0);
+	CHECK(bench.port.frames.nics[0].queue.len == 0);
 	CHECK(counters(&bench)->tx_frames + counters(&bench)->tx_dropped == 500);
 	bench_close(&bench);
 }

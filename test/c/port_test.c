@@ -10,7 +10,7 @@ static void hello_is_the_first_frame(void)
 	char text[96];
 
 	peer_start(&peer);
-	snprintf(text, sizeof(text), "{event,hello,#{version=>3,os_pid=>%d}}", (int)peer.pid);
+	snprintf(text, sizeof(text), "{event,hello,#{version=>4,os_pid=>%d}}", (int)peer.pid);
 	peer_expect(&peer, text);
 	end_by_eof(&peer);
 }
