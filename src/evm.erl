@@ -2,7 +2,7 @@
 %% Machines by label: the shell's way in
 -module(evm).
 
--export([create/0, create/1, list/0, stop/1, dists/0]).
+-export([create/0, create/1, list/0, stop/1, dists/0, fetch/1, gc/0]).
 -export([commit/2, fork/2, fork/3, diff/1, revert/1, states/0, verify/1, remove/1]).
 
 %% @doc A machine of the embedded dist, with the lowest free label.
@@ -66,8 +66,43 @@ dists() ->
 
 describe(Name, Dist) -> Dist#{dist => Name, present => present(Dist)}.
 
+present(#{image := Spec}) -> evm_image:present(Spec);
 present(#{file := File}) -> filelib:is_file(File);
 present(_Embedded) -> element(1, evum_config:initramfs()) =:= ok.
+
+%% @doc Fetches or builds a dist's image, unless it is in the cache; returns its file,
+%% read-only. At a terminal a line shows how far it is. Of a dist without a download the
+%% file it is.
+%%
+%% Errors: `{unknown_dist, Name}', `{bad_config, File, Line, What}', `{bad_checksum, Uri, Wanted, Got}',
+%% `{truncated | timeout, Uri}', `{too_big, Uri, Bytes}', `{http, Uri, Status}', `{redirect, From, To}',
+%% `{unreachable, Uri, Why}', `{bad_certificate, Uri, Why}', `{bad_cacertfile, File, Why}', `{bomb, Uri, Bytes}',
+%% `{bad_archive, Uri, Why}', `{no_file_system, Uri, What}', `{no_space, Dir}', `{cache, File, Why}',
+%% `{cache_full, Bytes, Max}', `{no_program, Name}', `{program_failed, Name, Status, Text}', `{no_sources, Suite}',
+%% and those of a machine's boot.
+-spec fetch(atom()) -> {ok, file:filename()} | {error, term()}.
+fetch(Name) ->
+    case evm_cfg:dist(Name) of
+        {ok, #{root := initramfs}} -> evum_config:initramfs();
+        {ok, #{root := host}} -> {ok, "/"};
+        {ok, Dist} ->
+            case evm_image:resolve(Dist, fetch, #{dist => Name, owner => none}) of
+                {ok, #{file := File}} -> {ok, File};
+                {error, _} = Error -> Error
+            end;
+        {error, _} = Error -> Error
+    end.
+
+%% @doc Clears the cache of images: what no dist of evm.cfg names, what killed
+%% downloads left, and while it is bigger than `cache_max' (of the application's
+%% environment, MiB) what wasn't asked for the longest. What a running machine or a
+%% state needs stays. `freed' and `bytes' (what is left) are bytes of disk.
+-spec gc() -> {ok, #{removed := [file:filename()], freed := non_neg_integer(), bytes := non_neg_integer()}} | {error, term()}.
+gc() ->
+    case evm_cfg:dists() of
+        {ok, Dists} -> {ok, evm_image:gc([Spec || #{image := Spec} <- maps:values(Dists)])};
+        {error, _} = Error -> Error
+    end.
 
 %% --- trees of states -----------------------------------------------------------
 

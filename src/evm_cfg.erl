@@ -15,7 +15,9 @@
     kernel => file:filename(),
     args => [binary()],
     binds => [binary()],
+    %% the file, or where it comes from: evm_image:resolve/3
     file => file:filename(),
+    image => evm_image:spec(),
     %% of a state: those over the file that are only read
     layers => [file:filename()],
     access => overlay | rw
@@ -150,63 +152,14 @@ section(_File, Form, _Config) ->
     throw({line(Form), {syntax, "{dist, [...]} or {network, [...]} is expected"}}).
 
 entry(dist, File, {tuple, At, [{atom, _, Name}, List]}, Dists) ->
-    Properties = lists:map(fun property/1, elements(List)),
-    Dists#{Name => whole(File, erl_anno:line(At), Name, maps:from_list(Properties))};
+    Dists#{Name => evm_cfg_dist:dist(File, erl_anno:line(At), Name, [plain_property(P) || P <- elements(List)])};
 entry(network, _File, {tuple, At, [{atom, _, Name}, List]}, Networks) ->
     Networks#{Name => evm_cfg_net:network(erl_anno:line(At), [plain_property(P) || P <- elements(List)])};
 entry(_Key, _File, Form, _Part) ->
     throw({line(Form), {syntax, "{Name, [...]} is expected"}}).
 
-property(Form) ->
-    {Key, Value, Line} = plain_property(Form),
-    property(Key, Value, Line).
-
 plain_property({tuple, At, [{atom, _, Key}, Value]}) -> {Key, term(Value), erl_anno:line(At)};
 plain_property(Form) -> throw({line(Form), {syntax, "{Key, Value} is expected"}}).
-
-property(Key, Value, Line) ->
-    case value(Key, Value) of
-        {ok, Checked} -> {Key, Checked};
-        bad -> throw({Line, {bad_value, Key}});
-        unknown -> throw({Line, {unknown_key, Key}})
-    end.
-
-value(root, Root) when Root =:= initramfs; Root =:= host -> {ok, Root};
-value(access, Access) when Access =:= overlay; Access =:= rw -> {ok, Access};
-value(file, File) -> path(File);
-value(binds, Binds) -> binaries(Binds, fun(B) -> filename:pathtype(B) =:= absolute end);
-value(Key, Value) when Key =:= mem; Key =:= args; Key =:= kernel -> option(evum_opts:value(Key, Value));
-value(root, _) -> bad;
-value(access, _) -> bad;
-value(_, _) -> unknown.
-
-option({ok, Value}) -> {ok, Value};
-option(error) -> bad.
-
-path(File) ->
-    case evum_opts:text(File) of
-        {ok, <<_, _/binary>> = Bytes} -> {ok, binary_to_list(Bytes)};
-        _ -> bad
-    end.
-
-binaries(List, Check) when is_list(List) ->
-    Texts = [evum_opts:text(T) || T <- List],
-    case [B || {ok, B} <- Texts, Check(B)] of
-        Bytes when length(Bytes) =:= length(List) -> {ok, Bytes};
-        _ -> bad
-    end;
-binaries(_, _) -> bad.
-
-%% What an entry must have, and what follows from its place.
-whole(File, _Line, _Name, #{file := Image} = Entry) when not is_map_key(root, Entry) ->
-    Path = filename:absname(Image, filename:dirname(filename:absname(File))),
-    maps:merge(#{access => overlay}, Entry#{root => disk, file => Path, source => File});
-whole(File, _Line, _Name, #{root := _} = Entry) when
-    not is_map_key(file, Entry), not is_map_key(access, Entry)
-->
-    Entry#{source => File};
-whole(_File, Line, Name, _Entry) ->
-    throw({Line, {incomplete, Name}}).
 
 %% --- the application environment: the same terms, without lines -------------
 

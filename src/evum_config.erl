@@ -19,7 +19,7 @@ machine(Kind, Opts) ->
     maybe_all([
         fun(_) -> started() end,
         fun(_) -> evum_opts:machine(Kind, Opts) end,
-        fun(O) -> with_dist(O) end,
+        fun(O) -> with_dist(Kind, O) end,
         fun({O, Dist}) -> launch(O, Dist) end
     ]).
 
@@ -38,11 +38,19 @@ started() ->
         Pid -> {ok, Pid}
     end.
 
-with_dist(#{dist := Name} = Opts) ->
-    case dist(Name, evm_cfg:dist(Name)) of
-        {ok, Dist} -> {ok, {Opts, Dist}};
-        {error, _} = Error -> Error
-    end.
+with_dist(Kind, #{dist := Name} = Opts) ->
+    maybe_all([
+        fun(_) -> dist(Name, evm_cfg:dist(Name)) end,
+        fun(Dist) -> evm_image:resolve(Dist, how(Kind), #{dist => Name, owner => owner(Opts)}) end,
+        fun(Dist) -> {ok, {Opts, Dist}} end
+    ]).
+
+%% A supervisor mustn't wait for a download.
+how(start_link) -> present;
+how(_) -> fetch.
+
+owner(#{owner := caller}) -> self();
+owner(#{owner := Owner}) -> Owner.
 
 %% An image of evm.cfg, or a state.
 dist(Name, {error, {unknown_dist, Name}} = Unknown) ->
@@ -79,10 +87,10 @@ with_nets([{Net, Opts} | Rest], Nets, Machine) ->
         {error, _} = Error -> Error
     end.
 
-machine(#{console := Console, owner := Owner, cpu := Cpu, verbose := Verbose, args := Args} = Opts, Dist, Config) ->
+machine(#{console := Console, cpu := Cpu, verbose := Verbose, args := Args} = Opts, Dist, Config) ->
     Mem = maps:get(mem, Opts, maps:get(mem, Dist, ?MEM)),
     (maps:with([label, dist, console, life, wait_boot, on_reboot], Opts))#{
-        owner => case Owner of caller -> self(); _ -> Owner end,
+        owner => owner(Opts),
         mem => Mem,
         supervised => false,
         creator => none,

@@ -50,7 +50,7 @@ verdict(Missing) ->
 report() ->
     %% of the kernel that evum uses we know more than the port program
     Probes = [Check || #{stage := Stage} = Check <- probe(), Stage =/= kernel],
-    [kernel(), modules(), initramfs(), user_namespaces(), memory()] ++ Probes ++ [uplink(), ping(), packet(), tap()].
+    [kernel(), modules(), initramfs(), images(), user_namespaces(), memory()] ++ Probes ++ [uplink(), ping(), packet(), tap()].
 
 check(Stage, Ok, Format, Args) ->
     #{stage => Stage, ok => Ok, text => unicode:characters_to_binary(io_lib:format(Format, Args))}.
@@ -71,6 +71,14 @@ initramfs() ->
     case evum_config:initramfs() of
         {ok, File} -> check(initramfs, true, "~ts", [File]);
         {error, Reason} -> check(initramfs, false, "~ts", [evum_error:format(Reason)])
+    end.
+
+%% What images are fetched and made with.
+images() ->
+    Programs = ["bzip2", "cp", "fallocate", "flock", "gzip", "mke2fs", "mmdebstrap", "prlimit", "setpriv", "stat", "xz", "zstd"],
+    case [Reason || Program <- Programs, {error, Reason} <- [evm_image_tool:find(Program)]] of
+        [] -> check(images, true, "~ts", [evm_image_store:dir()]);
+        [First | _] -> check(images, false, "~ts", [evum_error:format(First)])
     end.
 
 %% Two switches turn them off; either has its own remedy.

@@ -42,6 +42,30 @@ sentence({too_many_layers, Max}) -> f("the disk has more than ~b layers under th
 sentence({no_disk_dir, Dir, Why}) ->
     f("the directory for temporary layers, ~ts, can't be made (~ts): set XDG_STATE_HOME, or disk_dir in evum's application environment",
       [Dir, posix(Why)]);
+%% images
+sentence({not_fetched, Dist}) -> f("the image of ~ts isn't in the cache, and a supervisor doesn't wait for it: evm:fetch(~ts) first", [Dist, Dist]);
+sentence({bad_checksum, Uri, Wanted, Got}) ->
+    f("what ~ts gave isn't what is wanted: its sha256 is ~ts, not ~ts; if the publisher says so too, change it in evm.cfg", [Uri, Got, Wanted]);
+sentence({truncated, Uri}) -> f("~ts ended too early, again and again; what came is kept for the next try", [Uri]);
+sentence({timeout, [_ | _] = What}) -> f("~ts took too long; what came of a download is kept for the next try (fetch_time, fetch_idle)", [What]);
+sentence({too_big, Uri, Max}) -> f("~ts is bigger than ~b MiB: max_size in evm.cfg allows more", [Uri, Max div 1048576]);
+sentence({bomb, What, Max}) -> f("~ts unpacks to more than ~b MiB: if it is no attack, max_size in evm.cfg allows more", [What, Max div 1048576]);
+sentence({http, Uri, Status}) -> f("~ts answered with status ~b: is the address in evm.cfg right?", [Uri, Status]);
+sentence({redirect, Uri, To}) -> f("~ts leads to ~ts, where it isn't followed: to https only, and 5 times at most", [Uri, To]);
+sentence({unreachable, Uri, Why}) -> f("~ts can't be reached: ~ts", [Uri, net(Why)]);
+sentence({bad_certificate, Uri, Why}) -> f("the certificate of ~ts isn't to be trusted: ~ts; cacertfile in evm.cfg names another authority", [Uri, Why]);
+sentence({bad_cacertfile, File, Why}) -> f("the certificates of authorities in ~ts can't be read: ~ts; apt-get install ca-certificates", [File, posix(Why)]);
+sentence({bad_archive, What, Text}) -> f("~ts can't be unpacked: ~ts", [What, printable(Text)]);
+sentence({no_file_system, What, Seen}) -> f("~ts isn't the image of a file system, nor a tar archive of one: ~ts", [What, contents(Seen)]);
+sentence({no_space, Dir}) -> f("no space is left for ~ts: free some (evm:gc()), or set XDG_CACHE_HOME to another place", [Dir]);
+sentence({cache, File, Why}) -> f("~ts, in the cache of images: ~ts; XDG_CACHE_HOME says where that is", [File, posix(Why)]);
+sentence({cache_full, Bytes, Max}) ->
+    f("the cache of images would have ~b MiB, of ~b that it may: evm:gc(), or a larger cache_max in the application's environment",
+      [Bytes div 1048576, Max div 1048576]);
+sentence({no_program, Name}) -> f("this host has no ~ts: apt-get install ~ts", [Name, package(Name)]);
+sentence({program_failed, Name, Status, Text}) -> f("~ts failed with status ~b: ~ts", [Name, Status, printable(Text)]);
+sentence({no_sources, Suite}) -> f("apt on this host has no sources for ~ts: /etc/apt/sources.list", [Suite]);
+sentence({fetch_crashed, Reason}) -> f("fetching an image crashed: ~ts", [show(Reason)]);
 sentence({not_built, File}) -> f("~ts is missing: run ./evum build", [File]);
 sentence(not_started) -> "evum isn't started: application:ensure_all_started(evum)";
 sentence({no_confinement, Text}) -> f("this host can't confine a machine that sees its files: ~ts (see ./evum doctor)", [Text]);
@@ -204,6 +228,23 @@ printable(Name) ->
         _ -> f("~p", [Name])
     end.
 
+%% What is in a file in place of a file system.
+contents(partition_table) -> "it has a partition table; take the publisher's plain root file system";
+contents(packed) -> "it is packed more than twice";
+contents(empty) -> "it is empty";
+contents(cut) -> "its size isn't whole sectors of 512 bytes";
+contents(unreadable) -> "it can't be read";
+contents(_) -> "what it is isn't known".
+
+package("mke2fs") -> "e2fsprogs";
+package("xz") -> "xz-utils";
+package(Name) when Name =:= "flock"; Name =:= "setpriv"; Name =:= "prlimit"; Name =:= "fallocate" -> "util-linux";
+package("apt-" ++ _) -> "apt";
+package(Name) -> Name.
+
+net(Why) when is_atom(Why) -> inet:format_error(Why);
+net(Why) -> show(Why).
+
 stage(spawn) -> "spawn (making the jail and starting the kernel)";
 stage(kernel) -> "kernel (the kernel starts)";
 stage(init) -> "init (the initramfs starts)";
@@ -287,6 +328,7 @@ config(not_utf8) -> "the text isn't UTF-8";
 config({syntax, Text}) -> Text;
 config({unknown_key, Key}) -> f("unknown key ~tp", [Key]);
 config({bad_value, Key}) -> f("bad value of ~tp", [Key]);
+config({no_checksum, Uri}) -> f("~ts comes unprotected: give its sha256, or take https", [Uri]);
 config({missing, Key}) -> f("~ts is missing", [Key]);
-config({incomplete, Name}) -> f("~tp needs either {file, Path} or {root, initramfs | host}", [Name]);
+config({incomplete, Name}) -> f("~tp needs one of {file, Path}, {uri, Address}, {build, mmdebstrap} and {root, initramfs | host}, and what belongs to it only", [Name]);
 config(Posix) -> posix(Posix).

@@ -26,6 +26,8 @@
 -define(WRITE_MS, 60000).
 %% timeout(1) and terminals send a signal to the process and to its group: that is one
 -define(SAME_MS, 300).
+%% how often a stage of fetching an image is told
+-define(TELL_MS, 5000).
 
 -define(SIGINT, 2).
 -define(SIGTERM, 15).
@@ -147,16 +149,27 @@ boot(Port, Options0) ->
     Self = self(),
     Options = Options0#{console => none, owner => Self, life => Self, on_reboot => stop},
     Booter = spawn_link(fun() -> Self ! {booted, self(), evm:create(Options)} end),
-    boot(Port, Booter, []).
+    boot(Port, Booter, [], none).
 
-boot(Port, Booter, Early) ->
+boot(Port, Booter, Early, Told) ->
     receive
         {booted, Booter, {ok, Vm}} -> {Vm, lists:reverse(Early)};
         {booted, Booter, {error, Reason}} -> throw({trouble, evum:format_error(Reason)});
         {'EXIT', Booter, Reason} when Reason =/= normal -> throw({trouble, evum:format_error(Reason)});
         {'EXIT', Port, _} -> halt(?TROUBLE);
         {Port, {data, <<?SIGNAL, Number>>}} -> throw({status, 128 + Number, ""});
-        {Port, {data, Frame}} -> boot(Port, Booter, [Frame | Early])
+        {Port, {data, Frame}} -> boot(Port, Booter, [Frame | Early], Told);
+        {evum, Dist, {fetching, Progress}} -> boot(Port, Booter, Early, fetching(Port, Dist, Progress, Told))
+    end.
+
+%% What a machine's image still needs is told a line a stage, and now and then.
+fetching(Port, Dist, #{stage := Stage} = Progress, Told) ->
+    Now = erlang:monotonic_time(millisecond),
+    case Told of
+        {Stage, At} when Now - At < ?TELL_MS -> Told;
+        _ ->
+            send(Port, [?TEXT, "evum: ", unicode:characters_to_binary(evm_image_progress:text(Dist, Progress))]),
+            {Stage, Now}
     end.
 
 %% The program's messages are received only while nothing waits for room, the

@@ -3,7 +3,7 @@
 -module(evum_vm_sup).
 -behaviour(supervisor).
 
--export([start_link/0, create/2, init/1, shutdown/0]).
+-export([start_link/0, create/2, boot/1, init/1, shutdown/0]).
 
 %% Longer than the sum of a machine's stop ladder.
 -define(SHUTDOWN_MS, 15000).
@@ -31,11 +31,15 @@ shutdown() -> ?SHUTDOWN_MS.
 -spec create(evum_opts:kind(), term()) -> {ok, pid()} | {error, term()}.
 create(Kind, Opts) ->
     case evum_config:machine(Kind, Opts) of
-        {ok, #{wait_boot := Wait} = Machine} ->
-            Creator = case Wait of false -> none; _ -> self() end,
-            created(start_child(Machine#{supervised => true, creator => Creator}), Machine);
+        {ok, Machine} -> boot(Machine);
         {error, _} = Error -> Error
     end.
+
+%% @doc The same with a machine whose options are checked.
+-spec boot(evum_vm:machine()) -> {ok, pid()} | {error, term()}.
+boot(#{wait_boot := Wait} = Machine) ->
+    Creator = case Wait of false -> none; _ -> self() end,
+    created(start_child(Machine#{supervised => true, creator => Creator}), Machine).
 
 start_child(Machine) ->
     try

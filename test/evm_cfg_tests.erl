@@ -20,6 +20,24 @@ the_embedded_dists_are_there_test() ->
     {ok, #{dist := Dists}} = evm_cfg:read("priv/evm.cfg"),
     ?assertMatch(#{busybox := #{root := initramfs, mem := 64}, host := #{root := host, mem := 128}}, Dists).
 
+what_is_fetched_is_known_by_its_address_test() ->
+    Hash = lists:duplicate(64, $a),
+    {ok, #{dist := #{a := A, b := B, c := C, d := D}}} = read([
+        "{dist, [{a, [{file, \"x.img\"}, {uri, \"https://a.example/x.gz\"}, {sha256, \"", string:uppercase(Hash), "\"}, {mem, 64}]},\n"
+        "{b, [{uri, \"http://a.example/x\"}, {sha256, \"", Hash, "\"}, {max_size, 10}]},\n"
+        "{c, [{uri, \"sub/x.tar\"}, {cacertfile, \"ca.pem\"}]}, {d, [{build, mmdebstrap}, {include, [\"mc\"]}]}]}.\n"]),
+    ?assertMatch(#{root := disk, access := overlay, mem := 64, image := {uri, #{uri := "https://a.example/x.gz", sha256 := Hash}}}, A),
+    ?assertMatch(#{image := {uri, #{uri := "http://a.example/x", max_size := 10}}}, B),
+    ?assertMatch(#{image := {uri, #{uri := "/tmp/sub/x.tar", cacertfile := "/tmp/ca.pem"}}}, C),
+    ?assertMatch(#{image := {build, #{variant := "apt", include := ["mc"]}}}, D).
+
+the_shipped_images_are_checked_test() ->
+    {ok, #{dist := Dists}} = evm_cfg:read("priv/evm.cfg"),
+    Addresses = [Spec || #{image := {uri, Spec}} <- maps:values(Dists)],
+    ?assertMatch([_, _ | _], Addresses),
+    [?assertMatch(#{uri := "https://" ++ _, sha256 := [_ | _]}, Spec) || Spec <- Addresses],
+    ?assertMatch(#{debian := #{image := {build, _}}}, Dists).
+
 an_empty_file_is_fine_test() ->
     ?assertEqual({ok, #{dist => #{}, network => #{}}}, read("")),
     ?assertEqual({ok, #{dist => #{}, network => #{}}}, read("%% nothing\n\n")).
@@ -55,7 +73,13 @@ an_error_names_its_line_test_() ->
         {2, {unknown_key, colour}, "{dist, [{a, [\n{colour, blue}]}]}.\n"},
         {2, {incomplete, b}, "{dist, [{a, [{file, \"x\"}]},\n{b, []}]}.\n"},
         {1, {incomplete, a}, "{dist, [{a, [{root, host}, {file, \"x\"}]}]}.\n"},
-        {2, {bad_value, access}, "{dist, [{a, [{file, \"x\"},\n{access, write}]}]}.\n"}
+        {2, {bad_value, access}, "{dist, [{a, [{file, \"x\"},\n{access, write}]}]}.\n"},
+        {2, {no_checksum, "http://a/x"}, "{dist, [\n{a, [{uri, \"http://a/x\"}]}]}.\n"},
+        {2, {bad_value, sha256}, "{dist, [{a, [{uri, \"x\"},\n{sha256, \"12\"}]}]}.\n"},
+        {1, {bad_value, uri}, "{dist, [{a, [{uri, \"ftp://a/x\"}]}]}.\n"},
+        {1, {incomplete, a}, "{dist, [{a, [{uri, \"/x\"}, {access, rw}]}]}.\n"},
+        {2, {bad_value, include}, "{dist, [{a, [{build, mmdebstrap},\n{include, [\"a;b\"]}]}]}.\n"},
+        {1, {incomplete, a}, "{dist, [{a, [{build, mmdebstrap}, {uri, \"x\"}]}]}.\n"}
     ]] ++
     [?_assertMatch({error, {bad_config, _, Line, {syntax, _}}}, read(Text)) || {Line, Text} <- [
         {2, "{dist, []}.\n{dist, [\n"}, {1, "hello.\n"}, {2, "{dist,\n foo}.\n"}, {1, "{dist, [}.\n"}, {2, "\n{dist, [a]}.\n"},

@@ -36,7 +36,13 @@ examples() ->
         {no_interface, "if0"}, {interface_down, "if0"}, {interface_busy, "if0"}, {no_tap, "if0"}, {no_device, "/dev/net/tun"},
         {no_permission, packet, "if0"}, {no_permission, tap, "if0"}, no_uplink, {uplink_died, {signal, 9}}, {uplink_died, timeout},
         {uplink_died, 1}, {uplink_died, {event, hello, #{}}}, {no_forward, tap}, {no_forward, 80}, {no_forward, {tcp, 80}}, eaddrinuse, eaddrnotavail,
-        {shutdown, owner_down}, {panic, <<"text">>}, {signal, 9}, {signal, kill}, {exit_status, 1}
+        {not_fetched, a}, {bad_checksum, "https://a/b", "12", "34"}, {truncated, "https://a/b"}, {timeout, "https://a/b"},
+        {too_big, "https://a/b", 1048576}, {bomb, "https://a/b", 1048576}, {http, "https://a/b", 404}, {redirect, "https://a/b", "http://a/b"},
+        {unreachable, "https://a/b", econnrefused}, {unreachable, "https://a/b", {bad, x}}, {bad_certificate, "https://a/b", "Unknown CA"},
+        {bad_cacertfile, "/f", enoent}, {bad_archive, "/f", <<"tar: no">>}, {no_file_system, "/f", partition_table}, {no_file_system, "/f", empty},
+        {no_file_system, "/f", cut}, {no_file_system, "/f", unknown}, {no_space, "/d"}, {cache, "/f", eacces}, {cache_full, 2097152, 1048576},
+        {no_program, "xz"}, {no_program, "mke2fs"}, {program_failed, "xz", 1, <<"bad">>}, {no_sources, "bookworm"}, {fetch_crashed, badarg},
+        {bad_config, "f", 1, {no_checksum, "http://a/b"}}, {shutdown, owner_down}, {panic, <<"text">>}, {signal, 9}, {signal, kill}, {exit_status, 1}
     ].
 
 %% A sentence, not the name of an atom nor a term.
@@ -64,6 +70,8 @@ internal() ->
         %% why bytes are no frame or packet: counted
         [short, truncated, bad_header, bad_length, bad_checksum, spoofed] ++
         %% what a client of a control socket is closed for, and what its socket may say: counted
+        %% between who runs a program with a bound and who knows what it was for
+        [file_too_big] ++
         [bad_magic, bad_address, {bad_type, 2}, {bad_version, 2}, econnrefused, econnaborted].
 
 shape(Reason) when is_tuple(Reason) -> {element(1, Reason), tuple_size(Reason)};
