@@ -121,7 +121,9 @@ static const char *choose_base(unsigned int mem, struct evum_error *error)
 	int err = -ENOENT;
 
 	for (size_t i = 0; i < ARRAY_SIZE(bases); i++) {
-		if (!bases[i] || bases[i][0] != '/' || strlen(bases[i]) > 40)
+		/* It stands in arguments of the kernel's, which have no quoting. */
+		if (!bases[i] || bases[i][0] != '/' || strlen(bases[i]) > 40 ||
+		    strpbrk(bases[i], " \t\n,=\""))
 			continue;
 		err = fits(bases[i], mem);
 		if (!err)
@@ -129,7 +131,8 @@ static const char *choose_base(unsigned int mem, struct evum_error *error)
 	}
 	jail_error(error, "memory", -err,
 		   "no directory for %u MiB of guest memory: TMPDIR, /dev/shm and /tmp are full, "
-		   "not writable or mounted noexec; set TMPDIR to one that is not",
+		   "not writable or mounted noexec (or named with blank, comma, quote or =); "
+		   "set TMPDIR to one that is not",
 		   mem);
 	return NULL;
 }

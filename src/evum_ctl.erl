@@ -61,13 +61,20 @@ start(_Pid, {error, _} = Error) -> Error.
 stop(Ctl) -> evum_ctl_sup:stop_child(Ctl).
 
 %% @doc The path of the socket. Its directory is what VDE's programs take.
--spec socket(pid()) -> file:filename().
-socket(Ctl) -> gen_server:call(Ctl, socket).
+-spec socket(pid()) -> file:filename() | {error, {no_ctl, pid()}}.
+socket(Ctl) -> call(Ctl, socket).
 
 %% @doc How many clients there are (`clients'), were refused because there were 64 (`refused'), asked for
 %% what isn't in the protocol (`bad_requests'), and frames of theirs that were too short or too long (`bad_frames').
--spec info(pid()) -> #{clients | refused | bad_requests | bad_frames => integer(), socket => file:filename()}.
-info(Ctl) -> gen_server:call(Ctl, info).
+-spec info(pid()) -> #{clients | refused | bad_requests | bad_frames => integer(), socket => file:filename()} | {error, {no_ctl, pid()}}.
+info(Ctl) -> call(Ctl, info).
+
+call(Ctl, Request) ->
+    try
+        gen_server:call(Ctl, Request)
+    catch
+        exit:_ -> {error, {no_ctl, Ctl}}
+    end.
 
 %% @private
 -spec start_link(Switch :: pid()) -> gen_server:start_ret().

@@ -93,6 +93,7 @@ sentence({other_node, Node}) -> f("the machine is on the node ~ts: call it there
 sentence(no_home) -> "there is no place for states: set HOME or XDG_DATA_HOME, or states_dir in evum's application environment";
 %% networks
 sentence({name_in_use, Name}) -> f("the name ~ts is in use: another network or process is registered under it", [Name]);
+sentence({no_ctl, Ctl}) -> f("~tp is no control socket of a network, or has ended with it; evum_ctl:start(Net) opens one", [Ctl]);
 sentence({no_network, Net}) -> f("there is no network ~tp; evum_switch:list() lists them", [Net]);
 sentence({control_socket, Why}) -> f("the directory of the control socket can't be made: ~ts", [posix(Why)]);
 sentence({unknown_net, Net}) -> f("there is no network ~ts, neither running (evum_switch:list()) nor in evm.cfg", [Net]);

@@ -10,9 +10,10 @@
 -module(evum_resolver).
 
 -export([new/1, ask/3, info/2, pending/1]).
--export_type([resolver/0, server/0]).
+-export_type([resolver/0, server/0, asker/0]).
 
 -define(PENDING_MAX, 64).
+-define(GUEST_MAX, 16).
 -define(ATTEMPTS, [1500, 1500, 2000]).
 -define(RESOLV_CONF, "/etc/resolv.conf").
 -define(PORT, 53).
@@ -21,8 +22,11 @@
 
 -type server() :: {inet:ip_address(), inet:port_number()}.
 
+%% the guest, and what else its reply needs
+-type asker() :: {Guest :: term(), term(), term()}.
+
 -record(query, {
-    asker :: term(),
+    asker :: asker(),
     message :: binary(),
     id :: 0..65535,
     timer :: reference(),
@@ -42,12 +46,13 @@ pending(#resolver{pending = Pending}) -> map_size(Pending).
 
 %% @doc Sends a query; `Asker' comes back with the reply. One that repeats itself is asked
 %% once. `failed': there is nobody to ask, or too much is asked already.
--spec ask(Asker :: term(), Query :: binary(), resolver()) -> {asked | failed, resolver()}.
-ask(Asker, Message, #resolver{pending = Pending, servers = Servers} = R) ->
-    Same = [Q || #query{asker = A, message = M} = Q <- maps:values(Pending), A =:= Asker, M =:= Message],
+-spec ask(asker(), Query :: binary(), resolver()) -> {asked | failed, resolver()}.
+ask({Guest, _, _} = Asker, Message, #resolver{pending = Pending, servers = Servers} = R) ->
+    Own = [{A, M} || #query{asker = {G, _, _} = A, message = M} <- maps:values(Pending), G =:= Guest],
+    IsAsked = lists:member({Asker, Message}, Own),
     if
-        Same =/= [] -> {asked, R};
-        map_size(Pending) >= ?PENDING_MAX -> {failed, R};
+        IsAsked -> {asked, R};
+        map_size(Pending) >= ?PENDING_MAX; length(Own) >= ?GUEST_MAX -> {failed, R};
         true -> attempt(Asker, Message, attempts(servers(Servers)), R)
     end.
 
@@ -97,7 +102,7 @@ sent({error, _} = Error, Socket) ->
 %% @doc A message that the process got: a query's reply or failure, or nothing yet;
 %% `ignore': it isn't the resolver's.
 -spec info(term(), resolver()) ->
-    {reply | failed, Asker :: term(), ReplyOrQuery :: binary(), resolver()} | {ok, resolver()} | ignore.
+    {reply | failed, asker(), ReplyOrQuery :: binary(), resolver()} | {ok, resolver()} | ignore.
 info({udp, Socket, _Ip, _Port, Reply}, #resolver{pending = Pending} = R) ->
     case Pending of
         #{Socket := Query} -> received(Reply, Socket, Query, R);

@@ -207,7 +207,9 @@ the_directory_is_its_owners_and_goes_claim(#{ctl := Ctl, dir := Dir} = Setup) ->
     ok = evum_ctl:stop(Ctl),
     ?assertNot(filelib:is_file(Dir)),
     ?assertEqual({error, closed}, socket:recv(Stream, 0, ?WAIT)),
-    ok = evum_ctl:stop(Ctl).
+    ok = evum_ctl:stop(Ctl),
+    ?assertEqual({error, {no_ctl, Ctl}}, evum_ctl:socket(Ctl)),
+    ?assertEqual({error, {no_ctl, Ctl}}, evum_ctl:info(Ctl)).
 
 it_ends_with_its_switch_claim(#{ctl := Ctl, switch := Switch, dir := Dir}) ->
     Monitor = monitor(process, Ctl),

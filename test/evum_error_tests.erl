@@ -15,7 +15,7 @@ examples() ->
         {state_in_use, a}, {damaged_state, a, "f", changed}, {damaged_state, a, "f", bad_record}, {damaged_state, a, "f", enoent},
         {too_deep, a, 14}, {states_locked, "d"}, not_layered, {freeze_failed, eio}, {freeze_failed, {signal, kill}}, {timeout, freeze, 60000},
         {diff_too_large, timeout}, {diff_too_large, max_output}, {export_failed, <<"text">>}, {other_node, a@b}, no_home,
-        {name_in_use, a}, {no_network, a}, {unknown_net, a}, {control_socket, enospc}, {no_address, "10.77.0.0/24"}, {not_in_subnet, {1,2,3,4}, "10.77.0.0/24"},
+        {name_in_use, a}, {no_network, a}, {no_ctl, self()}, {unknown_net, a}, {control_socket, enospc}, {no_address, "10.77.0.0/24"}, {not_in_subnet, {1,2,3,4}, "10.77.0.0/24"},
         {address_in_use, {1,2,3,4}}, {mac_in_use, <<"02:65:76:00:00:02">>}, {no_nic, 3}, no_port, {bad_config, "f", 1, {missing, base_ip}},
         {bad_command, x}, {bad_text, x}, {too_long, 2047}, {bad_regexp, "(", "missing )", 1}, {bad_signal, x},
         {max_output, #{stdout => <<>>, stderr => <<>>}}, {refused, <<"text">>}, {mem_range, 32, 64}, agent_restarted,

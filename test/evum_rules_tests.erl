@@ -185,12 +185,16 @@ end).
 
 delayed_frames_are_on_time_and_in_order_test_() -> with(?FUNCTION_NAME, fun(Net) ->
     _ = fault(Net, a, #{delay => 50, direction => from}),
+    Times = [delayed(Net) || _ <- lists:seq(1, 5)],
+    %% never early; a busy host makes some of them late, and never all
+    ?assertMatch({Least, _} when Least >= 50 andalso Least =< 55, {lists:min(Times), Times})
+end).
+
+delayed(Net) ->
     Start = erlang:monotonic_time(millisecond),
     send(Net, 2, 3, lists:seq(1, 10)),
     ?assertEqual(lists:seq(1, 10), numbers_first(10)),
-    Took = erlang:monotonic_time(millisecond) - Start,
-    ?assert(Took >= 50 andalso Took =< 55)
-end).
+    erlang:monotonic_time(millisecond) - Start.
 
 what_is_delayed_goes_on_when_its_rule_ends_test_() -> with(?FUNCTION_NAME, fun(Net) ->
     Ref = fault(Net, a, #{delay => 60000}),
