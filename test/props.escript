@@ -2,13 +2,12 @@
 %% SPDX-License-Identifier: Apache-2.0
 %% Checks every property of test/prop_*.erl and writes a junit report.
 %%
-%% usage: props.escript REPORT
+%% usage: props.escript REPORT EBIN...
 -module(props).
 -export([main/1]).
 
-main([Report]) ->
-    true = lists:all(fun(Dir) -> code:add_path(Dir) =:= true end,
-                     filelib:wildcard("_build/test/lib/evum/{ebin,test}")),
+main([Report | Ebins]) ->
+    ok = code:add_paths(Ebins),
     Modules = [list_to_atom(filename:basename(File, ".erl"))
                || File <- filelib:wildcard("test/prop_*.erl")],
     Results = [{Module, Property, check(Module, Property)}

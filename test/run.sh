@@ -3,6 +3,8 @@
 # Runs the tests, or a part of them, and sums them up.  Called by ./evum test.
 #
 # usage: run.sh [c | lint | prop | eunit | ct [SUITE]]
+# Of all, what has times to keep runs in a row, and beside it, with what CPU it
+# leaves, what has none: lint, properties and fuzzers.
 #
 # Every runner reports by junit file, so that what is counted is what ran; a
 # runner that failed without a failed case, or ran no case, counts as one
@@ -18,7 +20,9 @@ skipped=0
 part=${1:-all}
 suite=${2:-}
 
-title() { printf '\n==> %s\n' "$*"; }
+started=$(date +%s)
+
+title() { printf '\n==> %s (after %s s)\n' "$*" "$(($(date +%s) - started))"; }
 
 # count PASSED FAILED SKIPPED NAME
 count() {
@@ -105,46 +109,61 @@ cpp() {
 
 shell_scripts() { shellcheck evum .ci/run cmake/*.sh test/*.sh; }
 
-lint() {
-	check "C compiles, warnings are errors, with ASan and UBSan" sanitize_build
+lint_c() {
 	check "clang-format" format
-	check "clang-tidy" tidy
-	check "cppcheck" cpp
 	check "shellcheck" shell_scripts
+	check "cppcheck" cpp
+	check "clang-tidy" tidy
+}
+
+lint_erlang() {
 	check "xref" rebar3 xref
 	check "dialyzer" rebar3 dialyzer
 }
 
-c() {
+lint() {
+	check "C compiles, warnings are errors, with ASan and UBSan" sanitize_build
+	lint_c
+	lint_erlang
+}
+
+ctests() {
 	title "CTest under ASan and UBSan"
 	sanitize_build || {
 		count 0 1 0 "the sanitized build"
 		return 0
 	}
 	status=0
-	UBSAN_OPTIONS=print_stacktrace=1 ctest --test-dir "$sanitized" --output-on-failure \
+	UBSAN_OPTIONS=print_stacktrace=1 ctest --test-dir "$sanitized" -j 2 --output-on-failure \
 		--output-junit "$reports/ctest.xml" || status=$?
 	junit ctest "$status" "$reports/ctest.xml"
-	check "fuzzers build" fuzz_build && fuzz
 	check "the installed library" sh test/install.sh "$build/cmake"
 }
 
 fuzz() {
+	check "fuzzers build" fuzz_build || return 0
 	title "fuzzers, 5 s each"
 	status=0
-	ctest --test-dir "$build/cmake-fuzz" --output-on-failure --output-junit "$reports/fuzz.xml" ||
+	ctest --test-dir "$build/cmake-fuzz" -j 2 --output-on-failure --output-junit "$reports/fuzz.xml" ||
 		status=$?
 	junit fuzz "$status" "$reports/fuzz.xml"
 }
 
+c() {
+	ctests
+	fuzz
+}
+
+# From a build of their own: what else is compiled meanwhile is none of theirs.
 prop() {
 	title "PropEr"
-	if ! ls test/prop_*.erl >/dev/null 2>&1; then
-		count 0 1 0 "there are no properties"
-		return 0
-	fi
 	status=0
-	rebar3 as test compile && escript test/props.escript "$reports/prop.xml" || status=$?
+	rm -rf "$build/prop"
+	mkdir -p "$build/prop"
+	find test -maxdepth 1 -name '*.erl' ! -name '*_SUITE.erl' ! -name '*_tests.erl' \
+		-exec erlc -o "$build/prop" {} + &&
+		escript test/props.escript "$reports/prop.xml" "$build/default/lib/evum/ebin" "$build/prop" ||
+		status=$?
 	junit prop "$status" "$reports/prop.xml"
 }
 
@@ -165,11 +184,63 @@ ct() {
 	junit ct "$status" "$build"/test/logs/ct_run*/junit_report.xml
 }
 
+# --- beside the rest --------------------------------------------------------
+
+# A way of its own: parts that run in a session of their own, since the kernel
+# shares the CPU out by session first.
+start_way() { # start_way NAME NICE PART...
+	way=$1 nice=$2
+	shift 2
+	setsid sh "$PWD/test/run.sh" way "$way" "$nice" "$@" </dev/null >"$reports/$way.log" 2>&1 &
+	eval "way_$way=$!"
+	ways="${ways:-} $!"
+}
+
+run_way() { # run_way NAME NICE PART...
+	way=$1
+	renice -n "$2" $$ >/dev/null
+	(echo "$2" >/proc/self/autogroup) 2>/dev/null || :
+	shift 2
+	for each; do "$each"; done
+	echo "$passed $failed $skipped" >"$reports/$way.counts"
+}
+
+# Its end, what it said, and what it counted
+end_way() { # end_way NAME
+	eval "wait \"\$way_$1\"" || :
+	cat "$reports/$1.log"
+	if [ -s "$reports/$1.counts" ]; then
+		read -r p f s <"$reports/$1.counts"
+		passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+	else
+		count 0 1 0 "what ran beside as $1 had no end"
+	fi
+}
+
+stop_ways() {
+	for pid in ${ways:-}; do kill -- "-$pid" 2>/dev/null || :; done
+}
+
+all() {
+	trap stop_ways EXIT
+	trap 'exit 1' HUP INT TERM
+	# rebar3 builds for both: before the next one does
+	start_way erlang 0 lint_erlang
+	check "C compiles, warnings are errors, with ASan and UBSan" sanitize_build
+	start_way rest 19 lint_c prop fuzz
+	ctests
+	end_way erlang
+	eunit
+	ct
+	end_way rest
+	trap - EXIT
+}
+
 # --- nothing is left -------------------------------------------------------
 
 # Machines that others run meanwhile are no concern of ours: what this run starts
 # has the mark in its environment.
-EVUM_TEST_RUN=$$.$(date +%s)
+: "${EVUM_TEST_RUN:=$$.$(date +%s)}"
 export EVUM_TEST_RUN
 
 marked() { # marked PID
@@ -220,18 +291,16 @@ nothing_left() {
 
 # ---------------------------------------------------------------------------
 
+if [ "$part" = way ]; then
+	shift
+	run_way "$@"
+	exit
+fi
 rm -rf "$reports"
 mkdir -p "$reports"
 ours | sort -u >"$reports/before"
 case $part in
-all)
-	lint
-	c
-	prop
-	eunit
-	ct
-	;;
-lint | c | prop | eunit | ct) "$part" ;;
+all | lint | c | prop | eunit | ct) "$part" ;;
 *)
 	echo "usage: ./evum test [c | lint | prop | eunit | ct [SUITE]]" >&2
 	exit 2
@@ -239,5 +308,6 @@ lint | c | prop | eunit | ct) "$part" ;;
 esac
 check "no process, socket or directory is left" nothing_left
 [ "$skipped" = 0 ] || printf '\n%s skipped\n' "$skipped"
+printf '\nin %s s' "$(($(date +%s) - started))"
 printf '\n%s passed, %s failed\n' "$passed" "$failed"
 [ "$failed" = 0 ]
