@@ -222,14 +222,14 @@ a_flood_blocks_the_guest_only(_) ->
     V = vm(),
     erlang:garbage_collect(),
     Before = erlang:memory(total),
-    Seconds = case os:getenv("EVUM_FLOOD_S") of false -> 5; S -> list_to_integer(S) end,
+    Seconds = case os:getenv("EVUM_FLOOD_S") of false -> 2; S -> list_to_integer(S) end,
     _ = evum:send(V, "seq 1 100000000"),
     Most = watch(Before, erlang:monotonic_time(millisecond) + Seconds * 1000),
     ct:pal("the BEAM grew by ~b KiB", [Most div 1024]),
     true = Most < 20 * 1024 * 1024,
     #{console_held := Held} = evum:info(V),
     true = Held > 0,
-    numbers(1, 200000),
+    numbers(1, 100000),
     stop(V).
 
 watch(Before, Deadline) ->

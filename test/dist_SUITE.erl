@@ -7,7 +7,8 @@
 
 -include_lib("common_test/include/ct.hrl").
 
--export([all/0, suite/0, init_per_suite/1, end_per_suite/1, init_per_testcase/2, end_per_testcase/2]).
+-export([all/0, groups/0, suite/0, init_per_suite/1, end_per_suite/1, init_per_group/2, end_per_group/2,
+         init_per_testcase/2, end_per_testcase/2]).
 -compile([export_all, nowarn_export_all]).
 
 -import(evum_test_lib, [expect/3, flush/0, out/2, parallel/1, sh/1, sh/2, vm/1]).
@@ -28,28 +29,49 @@ init_per_suite(Config) ->
     Names = lists:join(" ", [atom_to_list(Name) || Name <- ?IMAGES]),
     {0, Out, Said} = sh([Script, " ", Names], 600000),
     ct:pal("~ts~ts", [Out, Said]),
-    Files = string:lexemes(binary_to_list(Out), "\n"),
-    evum_test_lib:init_suite([{images, lists:zip(?IMAGES, Files)} | Config]).
+    Images = lists:zip(?IMAGES, string:lexemes(binary_to_list(Out), "\n")),
+    Copy = filename:join("/tmp", "ct-dist-" ++ os:getpid() ++ ".img"),
+    Dists = [{Name, [{file, File}, {mem, maps:get(Name, ?MEM)}]} || {Name, File} <- Images],
+    ok = application:set_env(evum, dist, [{kept, [{file, Copy}, {access, rw}, {mem, 128}]} | Dists]),
+    evum_test_lib:init_suite([{images, Images}, {copy, Copy} | Config]).
 
 end_per_suite(Config) ->
+    _ = file:delete(?config(copy, Config)),
     ok = application:unset_env(evum, dist),
     evum_test_lib:end_suite(Config).
 
+%% What is left is looked for when all of a group have ended.
+init_per_group(others, Config) -> Config;
+init_per_group(Group, Config) -> evum_test_lib:begin_case(Group, Config).
+end_per_group(others, _Config) -> ok;
+end_per_group(Group, Config) -> ok = evum_test_lib:end_case(Group, Config).
+
 init_per_testcase(Case, Config) ->
-    Copy = filename:join("/tmp", "ct-dist-" ++ os:getpid() ++ ".img"),
-    Dists = [{Name, [{file, File}, {mem, maps:get(Name, ?MEM)}]} || {Name, File} <- ?config(images, Config)],
-    ok = application:set_env(evum, dist, [{kept, [{file, Copy}, {access, rw}, {mem, 128}]} | Dists]),
-    evum_test_lib:begin_case(Case, [{copy, Copy} | Config]).
+    case in_group(Config) of
+        true -> Config;
+        false -> evum_test_lib:begin_case(Case, Config)
+    end.
 
 end_per_testcase(Case, Config) ->
-    _ = file:delete(?config(copy, Config)),
-    evum_test_lib:end_case(Case, Config).
+    case in_group(Config) of
+        true -> ok;
+        false -> evum_test_lib:end_case(Case, Config)
+    end.
+
+in_group(Config) -> proplists:is_defined(tc_group_properties, Config).
 
 all() ->
     [
-        the_agent_is_there_at_once, a_machine_can_be_rebooted_and_stopped, systemd_runs_without_a_failed_unit,
-        openrc_reaches_its_default_runlevel, busybox_init_does_what_its_inittab_says, a_bare_program_may_be_init,
-        nothing_but_the_agent_survives, a_disk_is_left_clean
+        the_agent_is_there_at_once, a_machine_can_be_rebooted_and_stopped, {group, each_init_does_its_work},
+        nothing_but_the_agent_survives
+    ].
+
+%% OpenRC takes as long as all the others together.
+groups() ->
+    [
+        {each_init_does_its_work, [parallel], [openrc_reaches_its_default_runlevel, {group, others}]},
+        {others, [], [systemd_runs_without_a_failed_unit, busybox_init_does_what_its_inittab_says,
+                      a_bare_program_may_be_init, a_disk_is_left_clean]}
     ].
 
 %% In each image, side by side.
@@ -163,7 +185,8 @@ a_disk_is_left_clean(Config) ->
     Again = vm([{dist, kept}]),
     <<"kept">> = out(Again, "cat /etc/kept"),
     ok = evum:stop(Again, ?STOP_MS),
-    clean(Copy).
+    clean(Copy),
+    ok = file:delete(Copy).
 
 clean(File) ->
     {0, Out, _} = sh(["PATH=$PATH:/usr/sbin:/sbin; e2fsck -n -f ", File, " && dumpe2fs -h ", File, " 2>/dev/null"]),

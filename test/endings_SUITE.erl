@@ -292,7 +292,7 @@ all_ends_are_told_apart(_) ->
         {crashed, fun evum:crash/1}
     ],
     Results = [{Wanted, kind(ending(vm([{on_reboot, stop}, {console, tagged}]), Fun))}
-               || _ <- lists:seq(1, evum_test_lib:rounds(10)), {Wanted, Fun} <- Ends],
+               || _ <- lists:seq(1, evum_test_lib:rounds(5)), {Wanted, Fun} <- Ends],
     [] = [Result || {Wanted, Got} = Result <- Results, Wanted =/= Got].
 
 kind({panic, <<_, _/binary>>}) -> panic;

@@ -203,7 +203,7 @@ term(Line) ->
 %% Five machines, one of them linked; something is killed, each kind once a round
 %% in random order; the machine it belonged to ends with the reason that is due,
 %% the others stay.
-whatever_is_killed_nothing_is_left() -> [{timetrap, {seconds, 60 + 10 * evum_test_lib:rounds(2)}}].
+whatever_is_killed_nothing_is_left() -> [{timetrap, {seconds, 60 + 10 * evum_test_lib:rounds(1)}}].
 
 whatever_is_killed_nothing_is_left(_) ->
     Seed = rand:seed(exsss),
@@ -218,7 +218,7 @@ whatever_is_killed_nothing_is_left(_) ->
          _ = [evum:crash(V) || {V, _, _} <- All],
          Caller ! {exit, normal},
          ok = gone(lists:append([Pids || {_, _, Pids} <- All]), 1000)
-     end || Round <- lists:seq(1, evum_test_lib:rounds(2)), Kill <- shuffled([beam, port, jail, kernel, caller])].
+     end || Round <- lists:seq(1, evum_test_lib:rounds(1)), Kill <- shuffled([beam, port, jail, kernel, caller])].
 
 shuffled(List) -> [Item || {_, Item} <- lists:sort([{rand:uniform(), Item} || Item <- List])].
 

@@ -5,7 +5,7 @@
 -export([all/0, suite/0, init_per_suite/1, end_per_suite/1, init_per_testcase/2, end_per_testcase/2]).
 -compile([export_all, nowarn_export_all]).
 
--import(evum_test_lib, [sh/1, sh/2, evum/0, until/1]).
+-import(evum_test_lib, [sh/1, sh/2, evum/0, until/1, parallel/1]).
 
 suite() -> [{timetrap, {seconds, 90}}].
 
@@ -33,14 +33,15 @@ all() ->
 
 run(Command) -> sh([evum(), " run ", Command]).
 
+%% Side by side.
+runs(Commands) -> parallel([fun() -> run(Command) end || Command <- Commands]).
+
 the_status_is_the_programs(_) ->
-    {0, <<"Linux", _/binary>>, <<>>} = run("-- uname -a"),
-    {7, <<>>, <<>>} = run("-- sh -c 'exit 7'"),
-    {0, <<>>, <<>>} = run("true").
+    [{0, <<"Linux", _/binary>>, <<>>}, {7, <<>>, <<>>}, {0, <<>>, <<>>}] = runs(["-- uname -a", "-- sh -c 'exit 7'", "true"]).
 
 outputs_are_apart(_) ->
-    {3, <<"out\n">>, <<"err\n">>} = run("sh -c 'echo out; echo err >&2; exit 3'"),
-    {0, Zeros, <<>>} = run("head -c 3000000 /dev/zero"),
+    [{3, <<"out\n">>, <<"err\n">>}, {0, Zeros, <<>>}] =
+        runs(["sh -c 'echo out; echo err >&2; exit 3'", "head -c 3000000 /dev/zero"]),
     3000000 = byte_size(Zeros).
 
 input_is_piped_through(_) ->
@@ -61,16 +62,17 @@ arguments_are_bytes(_) ->
     {0, <<"<a  b><", 255, "><><$HOME>">>, <<>>} = run("-- printf '<%s>' 'a  b' \"$(printf '\\377')\" '' '$HOME'").
 
 signals_end_with_128_and_more(_) ->
-    [{N, {N, <<>>, _}} = {N, run("sh -c 'kill -" ++ integer_to_list(N - 128) ++ " $$; sleep 5'")} || N <- [137, 143, 129]].
+    Kill = fun(N) -> run("sh -c 'kill -" ++ integer_to_list(N - 128) ++ " $$; sleep 5'") end,
+    [{137, <<>>, _}, {143, <<>>, _}, {129, <<>>, _}] = parallel([fun() -> Kill(N) end || N <- [137, 143, 129]]).
 
 trouble_is_a_sentence_and_125(_) ->
+    Wrong = ["--dist nosuch true", "--colour red true", "--mem lots true", "--mem 3 true", "--dist 'a b' true", "", "--mem"],
     [begin
-         {Args, {125, <<>>, Said}} = {Args, run(Args)},
+         {Args, {125, <<>>, Said}} = {Args, Result},
          ct:pal("~s: ~s", [Args, Said]),
          {Args, {match, _}} = {Args, re:run(Said, "^evum: [^\n]+\n$")}
-     end || Args <- ["--dist nosuch true", "--colour red true", "--mem lots true", "--mem 3 true", "--dist 'a b' true", "", "--mem"]],
-    {127, <<>>, <<"evum: ", _/binary>>} = run("nosuch"),
-    {126, <<>>, <<"evum: ", _/binary>>} = run("/etc/passwd").
+     end || {Args, Result} <- lists:zip(Wrong, runs(Wrong))],
+    [{127, <<>>, <<"evum: ", _/binary>>}, {126, <<>>, <<"evum: ", _/binary>>}] = runs(["nosuch", "/etc/passwd"]).
 
 the_host_dist_runs(_) ->
     {0, Out, <<>>} = run("--dist host --mem 100 -- sh -c 'ls /usr/bin/env'"),

@@ -284,7 +284,7 @@ a_large_frame_passes(_) ->
     %% its buffers alone take 8 MB
     [A, B] = [vm([{label, L}, {net, Sw}]) || L <- [a, b]],
     <<"65150">> = out(A, "cat /sys/class/net/eth0/mtu"),
-    {ok, #{stdout := Out}} = evum:exec(A, "ping -q -c 5 -s 65000 b"),
+    {ok, #{stdout := Out}} = evum:exec(A, "ping -q -c 5 -i 0.2 -s 65000 b"),
     {match, _} = re:run(Out, "5 packets received"),
     X = foreign(Sw, x),
     _ = out(A, "arp -s 10.77.0.99 02:00:00:00:00:11"),
@@ -316,11 +316,11 @@ a_storm_of_addresses_is_bounded(_) ->
     Processes = [Sw, A, B],
     Before = memory(Processes),
     #{lan := Lan, no := No} = X,
-    {Us, ok} = timer:tc(fun() -> storm(Lan, No, mac(Sw, a), 1000000) end),
-    ct:pal("a million source addresses: ~b ms", [Us div 1000]),
+    {Us, ok} = timer:tc(fun() -> storm(Lan, No, mac(Sw, a), 200000) end),
+    ct:pal("200000 source addresses: ~b ms", [Us div 1000]),
     true = length(evum_switch:fdb(Sw)) < 1100,
-    true = count(Sw, x, unlearned) > 900000,
-    true = count(Sw, x, rx_frames) =:= 1000000,
+    true = count(Sw, x, unlearned) > 198000,
+    true = count(Sw, x, rx_frames) =:= 200000,
     true = reaches(B, "a"),
     true = memory(Processes) < Before + 10000000,
     stop_all([A, B]).
@@ -447,17 +447,20 @@ a_killed_switch_comes_back_with_its_machines(_) ->
 a_stopped_switch_leaves_its_machines_alone(_) ->
     Sw = switch([{name, lab}]),
     [A, B] = vms([a, b], Sw),
+    Ip = ip(Sw, b),
     ok = evum_switch:stop(lab),
     until(fun() -> #{nics := [#{plugged := P}]} = evum:info(A), not P end),
-    0 = pings(A, "b", 1),
+    %% by address: there is nobody to ask for a name, and that takes its time
+    0 = pings(A, Ip, 1),
     <<"still">> = out(A, "echo still"),
     #{nics := [#{net := lab}]} = evum:info(A),
     %% what it was told of its network its next life is told as well
     ok = evum:reboot(B),
     %% one of that name again
     _ = switch([{name, lab}]),
-    until(fun() -> #{nics := [#{plugged := P}]} = evum:info(A), P end),
-    true = reaches(A, "b"),
+    [until(fun() -> #{nics := [#{plugged := P}]} = evum:info(V), P end) || V <- [A, B]],
+    %% it asks once a second who that is, since it got no answer
+    until(fun() -> reaches(A, "b") end),
     stop_all([A, B]).
 
 %% --- one that floods -------------------------------------------------------------------------
