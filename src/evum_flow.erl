@@ -95,13 +95,15 @@ told(ended, #lan{flows = Flows} = Lan, _Port, _Nic, Id, From, To, <<Frames:64, B
         _ -> ok
     end.
 
-count(#lan{ports = Ports}, From, To, Frames, Bytes) ->
-    [add(Counters, [{?LAN_RX_FRAMES, Frames}, {?LAN_RX_BYTES, Bytes}]) || #port{counters = Counters} <- rows(Ports, From)],
-    [add(Counters, [{?LAN_TX_FRAMES, Frames}, {?LAN_TX_BYTES, Bytes}, {?LAN_FLOW_FRAMES, Frames}, {?LAN_FLOW_BYTES, Bytes}])
-     || #port{counters = Counters} <- rows(Ports, To)],
-    ok.
+count(Lan, From, To, Frames, Bytes) ->
+    add(Lan, From, [{?LAN_RX_FRAMES, Frames}, {?LAN_RX_BYTES, Bytes}]),
+    add(Lan, To, [{?LAN_TX_FRAMES, Frames}, {?LAN_TX_BYTES, Bytes}, {?LAN_FLOW_FRAMES, Frames}, {?LAN_FLOW_BYTES, Bytes}]).
 
-add(Counters, Amounts) -> [counters:add(Counters, Index, N) || {Index, N} <- Amounts].
+add(#lan{ports = Ports}, No, Amounts) ->
+    case rows(Ports, No) of
+        [#port{counters = Counters}] -> lists:foreach(fun({Index, N}) -> counters:add(Counters, Index, N) end, Amounts);
+        [] -> ok
+    end.
 
 %% @doc Frames from and to a port are to come by Erlang from now on, until they have gone
 %% there again without a rule; called by the switch.
