@@ -74,7 +74,7 @@ present(_Embedded) -> element(1, evum_config:initramfs()) =:= ok.
 %% read-only. At a terminal a line shows how far it is. Of a dist without a download the
 %% file it is.
 %%
-%% Errors: `{unknown_dist, Name}', `{bad_config, File, Line, What}', `{bad_checksum, Uri, Wanted, Got}',
+%% Errors: `{unknown_dist, Name}', `{bad_config, File, Line, What}', `{bad_image, File, Why}', `{bad_checksum, Uri, Wanted, Got}',
 %% `{truncated | timeout, Uri}', `{too_big, Uri, Bytes}', `{http, Uri, Status}', `{redirect, From, To}',
 %% `{unreachable, Uri, Why}', `{bad_certificate, Uri, Why}', `{bad_cacertfile, File, Why}', `{bomb, Uri, Bytes}',
 %% `{bad_archive, Uri, Why}', `{no_file_system, Uri, What}', `{no_space, Dir}', `{cache, File, Why}',
@@ -87,11 +87,14 @@ fetch(Name) ->
         {ok, #{root := host}} -> {ok, "/"};
         {ok, Dist} ->
             case evm_image:resolve(Dist, fetch, #{dist => Name, owner => none}) of
-                {ok, #{file := File}} -> {ok, File};
+                {ok, #{file := File}} -> readable(File, file:read_file_info(File));
                 {error, _} = Error -> Error
             end;
         {error, _} = Error -> Error
     end.
+
+readable(File, {ok, _}) -> {ok, File};
+readable(File, {error, Posix}) -> {error, {bad_image, File, Posix}}.
 
 %% @doc Clears the cache of images: what no dist of evm.cfg names, what killed
 %% downloads left, and while it is bigger than `cache_max' (of the application's

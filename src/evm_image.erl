@@ -6,7 +6,7 @@
 %% waits and finds it. The worker ends with who asked.
 -module(evm_image).
 
--export([resolve/3, present/1, fetch/2, gc/1]).
+-export([resolve/3, present/1, fetch/2, gc/1, work/4]).
 -export_type([spec/0, sink/0]).
 
 -include_lib("kernel/include/file.hrl").
@@ -88,11 +88,12 @@ fetch(Spec, Sink) ->
         {ok, Key} ->
             Asker = self(),
             Ref = make_ref(),
-            {Worker, Monitor} = spawn_monitor(fun() -> work(Asker, Ref, Key, Spec) end),
+            {Worker, Monitor} = spawn_monitor(?MODULE, work, [Asker, Ref, Key, Spec]),
             await(Worker, Monitor, Ref, evm_image_progress:new(Sink));
         {error, _} = Error -> Error
     end.
 
+%% @private
 -spec work(pid(), reference(), evm_image_store:key(), spec()) -> no_return().
 work(Asker, Ref, Key, Spec) ->
     _ = ends_with(Asker, self()),

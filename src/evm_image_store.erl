@@ -27,6 +27,8 @@
 %% how soon somebody who waits is told: ms
 -define(SOON_MS, 200).
 -define(REF_MAX, 1000).
+%% how long a cut download waits to be resumed: s
+-define(STALE_S, 604800).
 
 %% @doc The cache's directory: `$XDG_CACHE_HOME/evum'.
 -spec dir() -> file:filename().
@@ -127,13 +129,14 @@ read_ref(Key) ->
         _ -> missing
     end.
 
-%% @doc An empty directory to make a key's image in; `keep' are files that stay from
-%% an earlier try. For who has the lock.
+%% @doc An empty directory to make a key's image in; what lies beside it stays from an
+%% earlier try. What others left a week ago goes. For who has the lock.
 -spec work(key()) -> {ok, file:filename()} | {error, error()}.
 work(Key) ->
     Dir = path(["tmp", Key]),
     Work = filename:join(Dir, "work"),
     maybe_remove(Work),
+    ok = sweep(?STALE_S),
     case filelib:ensure_dir(filename:join(Work, "x")) of
         ok ->
             ok = file:change_mode(Dir, 8#700),
@@ -242,12 +245,20 @@ disk_bytes(File) ->
 %% a state needs stays.
 -spec gc(fun((key()) -> boolean()), Max :: non_neg_integer()) -> #{removed := [file:filename()], freed := non_neg_integer(), bytes := non_neg_integer()}.
 gc(Keep, Max) ->
-    _ = [if_free(path(["locks", filename:basename(Dir)]), fun() -> maybe_remove(Dir) end) || Dir <- filelib:wildcard(path(["tmp", "*"]))],
+    ok = sweep(0),
     Refs = [filename:basename(R) || R <- filelib:wildcard(path(["refs", "*"]))],
     _ = [file:delete(ref(Key)) || Key <- Refs, not Keep(Key) orelse find_quietly(Key) =:= missing],
     Unnamed = [Image || Image <- images(), not lists:member(Image, [I || {_, I} <- by_age()])],
     Removed = remove(Unnamed) ++ shrink(by_age(), Max),
     #{removed => [F || {F, _} <- Removed], freed => lists:sum([B || {_, B} <- Removed]), bytes => usage()}.
+
+%% Removes what was begun longer ago, unless somebody is at it.
+sweep(Seconds) ->
+    Old = erlang:system_time(second) - Seconds,
+    _ = [if_free(path(["locks", filename:basename(Dir)]), fun() -> maybe_remove(Dir) end)
+         || Dir <- filelib:wildcard(path(["tmp", "*"])),
+            {ok, #file_info{mtime = Begun}} <- [file:read_file_info(Dir, [{time, posix}])], Begun =< Old],
+    ok.
 
 find_quietly(Key) ->
     case read_ref(Key) of

@@ -30,10 +30,12 @@
 %% @doc Where a program is; system programs lie beside an ordinary user's path.
 -spec find(string()) -> {ok, file:filename()} | {error, {no_program, string()}}.
 find(Name) ->
-    case os:find_executable(Name, os:getenv("PATH", "") ++ ":/usr/bin:/bin:/usr/sbin:/sbin") of
+    case os:find_executable(Name, path()) of
         false -> {error, {no_program, Name}};
         File -> {ok, File}
     end.
+
+path() -> os:getenv("PATH", "") ++ ":/usr/bin:/bin:/usr/sbin:/sbin".
 
 %% @doc Runs a program to its end; what it printed, the last 2000 bytes of it or as many as `keep' says.
 -spec run(string(), [string()], options()) -> {ok, binary()} | {error, error()}.
@@ -48,7 +50,7 @@ run(Name, Args, Options) ->
 
 started(Name, File, Args, #{time := Ms} = Options) ->
     Port = open_port({spawn_executable, File}, [
-        {args, Args}, {env, [{"LC_ALL", "C"} | maps:get(env, Options, [])]}, exit_status, binary, stderr_to_stdout, hide
+        {args, Args}, {env, [{"LC_ALL", "C"}, {"PATH", path()} | maps:get(env, Options, [])]}, exit_status, binary, stderr_to_stdout, hide
         | [{cd, Dir} || {ok, Dir} <- [maps:find(cd, Options)]]
     ]),
     Guard = guard(erlang:port_info(Port, os_pid)),

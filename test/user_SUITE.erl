@@ -25,6 +25,7 @@ end_per_testcase(Case, Config) -> evum_test_lib:end_case(Case, Config).
 all() ->
     [
         an_ordinary_user_runs_programs, an_ordinary_user_has_machines, an_ordinary_user_sees_the_host,
+        an_ordinary_user_s_image_keeps_owners,
         the_doctor_serves_an_ordinary_user, a_killed_beam_of_a_user_leaves_nothing, without_namespaces_a_machine_runs_unconfined,
         without_namespaces_a_killed_beam_leaves_nothing
     ].
@@ -68,6 +69,18 @@ an_ordinary_user_has_machines(Config) ->
         "{ok, W} = evm:create(), evum:puts(W, \"echo c > /proc/sysrq-trigger\\n\"),"
         "P = receive {evum, W, {panic, _}} -> panic after 5000 -> none end,"
         "io:format(\"~p~n\", [{O, C, E, S, P}])")).
+
+%% A tar archive becomes an image without a privilege.
+an_ordinary_user_s_image_keeps_owners(Config) ->
+    Tar = [?config(dir, Config), "/home/root.tar"],
+    {0, _, _} = as_user(Config, ["cd $HOME; mkdir -p root/etc root/bin; echo mine > root/etc/mark; chmod 640 root/etc/mark;"
+                                 "cp $(command -v busybox) root/bin/busybox; ln -s busybox root/bin/sh;"
+                                 "tar --owner=7 --group=8 -C root -cf root.tar ."]),
+    Text = ["ok = application:set_env(evum, dist, [{mine, [{uri, \"", Tar, "\"}, {mem, 64}, {args, [\"init=/bin/sh\"]}]}]),"
+            "{ok, File} = evm:fetch(mine), {ok, V} = evm:create([{dist, mine}]),"
+            "{ok, #{stdout := Out}} = evum:exec(V, \"/bin/busybox stat -c %u:%g:%a /etc/mark\"),"
+            "io:put_chars(Out), ok = evum:stop(V), {ok, _} = evm:gc(), true = filelib:is_file(File)"],
+    {0, <<"7:8:640\n">>, _} = as_user(Config, erl(Config, Text)).
 
 an_ordinary_user_sees_the_host(Config) ->
     {0, <<"{ok,0,false,<<>>,ok}", _/binary>>, _} = as_user(Config, erl(Config,
