@@ -3,7 +3,7 @@
 -module(evm).
 
 -export([create/0, create/1, list/0, stop/1, dists/0, fetch/1, gc/0]).
--export([commit/2, fork/2, fork/3, diff/1, revert/1, states/0, verify/1, remove/1]).
+-export([commit/2, fork/2, fork/3, diff/1, revert/1, states/0, verify/1, export/2, remove/1]).
 
 %% @doc A machine of the embedded dist, with the lowest free label.
 -spec create() -> {ok, pid()} | {error, term()}.
@@ -163,6 +163,14 @@ states() ->
 %% `{damaged_state, Name, File, Why}', `{unknown_state, Name}'.
 -spec verify(atom()) -> ok | {error, evm_states:error()}.
 verify(Name) -> evm_states:verify(Name).
+
+%% @doc Writes a state, with all that it lies over, into one image file: a sparse ext4
+%% that any machine boots (`{file, File}' in evm.cfg), and that needs nothing else. It is made
+%% inside a machine, without root, by this host's mke2fs and cp; until it is whole its name
+%% ends in `.part'. How many bytes it takes on the disk. Errors: those of a state, `{local, eexist | Posix, File}',
+%% `{export_failed, Text}'; nothing is left of the file then.
+-spec export(atom(), file:name_all()) -> {ok, Bytes :: non_neg_integer()} | {error, term()}.
+export(Name, File) -> evm_export:export(Name, File).
 
 %% @doc Removes a state. Errors: `{has_children, Name, Names}', `{state_in_use, Name}' (a
 %% machine runs on it), `{unknown_state, Name}', `{local, Posix, File}', `{states_locked, Dir}'.

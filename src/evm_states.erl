@@ -43,14 +43,14 @@ dir() ->
     end.
 
 %% @doc All states, by name; of a damaged one only `name' and `damaged', why.
--spec list() -> {ok, [evm_state:state() | #{name := atom(), damaged := term()}]} | {error, error()}.
+-spec list() -> {ok, [#{name := atom(), atom() => term()}]} | {error, error()}.
 list() ->
     case dir() of
         {ok, Dir} -> {ok, [entry(State) || State <- lists:sort(read_all(Dir))]};
         {error, _} = Error -> Error
     end.
 
-entry({_Name, {ok, State}}) -> State;
+entry({_Name, {ok, State}}) -> maps:without([size, digest], State);
 entry({Name, {error, Why}}) -> #{name => Name, damaged => Why}.
 
 read_all(Dir) ->
@@ -251,10 +251,18 @@ remove(Name, Dir, Handle) ->
 locked(Fun) ->
     case dir() of
         {ok, Dir} ->
-            case filelib:ensure_path(Dir) of
+            case made(Dir) of
                 ok -> evum_hostfile:with(fun(Handle) -> locked(Fun, Dir, Handle) end);
                 {error, Posix} -> {error, {local, Posix, unicode:characters_to_binary(Dir)}}
             end;
+        {error, _} = Error -> Error
+    end.
+
+%% What a guest keeps secret isn't for this host's other users.
+made(Dir) ->
+    case filelib:is_dir(Dir) orelse filelib:ensure_path(Dir) of
+        true -> ok;
+        ok -> file:change_mode(Dir, 8#700);
         {error, _} = Error -> Error
     end.
 

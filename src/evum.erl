@@ -497,7 +497,8 @@ memory(_Vm, _MiB) -> {error, {bad_option, mem}}.
 %% program counts: `rx_frames' and `rx_bytes' from the guest, `tx_frames' and `tx_bytes' to
 %% it, `rx_bad', `rx_dropped', `tx_dropped'. What a neighbour's port program has written
 %% itself (a machine of the same network, no rules) comes into `tx_frames' and `tx_bytes'
-%% within a second.
+%% within a second. `disk' is a map of files: `base' (the image), `layers' (of states), `top'
+%% (what is written to), or `none'.
 -spec info(vm()) -> map() | error().
 info(Vm) ->
     case call(Vm, info, ?CALL_MS) of

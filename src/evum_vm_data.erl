@@ -91,6 +91,7 @@ full(State, Port, #data{owner = Owner, console = Console, programs = Programs, s
         owner => evum_owner:pid(Owner),
         active => evum_owner:active(Owner),
         programs => maps:size(Programs),
+        disk => evm_disk:files(maps:get(config, D#data.machine)),
         attached => D#data.viewer =/= undefined,
         reboots => length(D#data.reboots)
     }.

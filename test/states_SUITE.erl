@@ -45,7 +45,7 @@ end_per_testcase(Case, Config) ->
 all() ->
     [
         forks_of_a_commit_see_their_own_changes_only, a_machine_goes_on_while_it_is_committed, revert_brings_the_old_state,
-        what_was_changed_is_told, a_tree_is_removed_from_its_leaves, fourteen_states_lie_over_each_other,
+        what_was_changed_is_told, a_tree_is_removed_from_its_leaves, fourteen_states_lie_over_each_other, an_export_needs_nothing_else,
         what_was_damaged_is_named_and_not_booted, names_are_checked, what_has_no_layer_is_told, a_full_disk_leaves_nothing,
         who_commits_may_die, a_killed_beam_leaves_a_whole_state_or_none
     ].
@@ -199,6 +199,40 @@ fourteen_states_lie_over_each_other(_) ->
     {match, _} = re:run(sentence(Reason), "evm:export"),
     cut(Vm),
     Max = length(names()).
+
+an_export_needs_nothing_else(Config) ->
+    Vm = box(),
+    <<>> = out(Vm, "rm /etc/inittab; echo x >/etc/x; ln /etc/x /etc/y; chmod 4711 /etc/x; chown 5:6 /etc/x; ln -s x /etc/z"),
+    ok = evm:commit(Vm, one),
+    cut(Vm),
+    Fork = vm([{dist, one}, {console, none}]),
+    <<>> = out(Fork, "mknod /etc/null c 1 3"),
+    ok = evm:commit(Fork, two),
+    Look = "cd /; find . -xdev ! -path ./etc/hosts ! -path ./lost+found | sort | xargs ls -ldn | awk '{print $1, $2, $3, $4, $NF}'",
+    Before = out(Fork, Look),
+    cut(Fork),
+    File = filename:join(?config(dir, Config), "two.img"),
+    {ok, Bytes} = evm:export(two, File),
+    true = Bytes > 1000000 andalso Bytes < filelib:file_size(File),
+    {error, {local, eexist, _} = Exists} = evm:export(two, File),
+    sentence(Exists),
+    {error, {unknown_state, three}} = evm:export(three, File ++ "3"),
+    {error, {local, enoent, _}} = evm:export(two, "/nosuch/file"),
+    [ok = evm:remove(Name) || Name <- [two, one]],
+    ok = application:set_env(evum, dist, [{alone, [{file, File}, {mem, 48}]}]),
+    Alone = vm([{dist, alone}, {console, none}]),
+    same_but_for_sizes(Before, out(Alone, Look)),
+    cut(Alone),
+    [] = filelib:wildcard(File ++ "?*").
+
+%% A directory's number of links isn't counted the same by each file system.
+same_but_for_sizes(Before, After) ->
+    [A, B] = [[L || L <- binary:split(T, <<"\n">>, [global])] || T <- [Before, After]],
+    {[], []} = {[L || L <- A, not is_directory(L)] -- B, [L || L <- B, not is_directory(L)] -- A},
+    true = length(A) =:= length(B).
+
+is_directory(<<"d", _/binary>>) -> true;
+is_directory(_) -> false.
 
 %% --- bad states ----------------------------------------------------------------------------
 
