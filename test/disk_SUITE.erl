@@ -11,17 +11,13 @@
 
 suite() -> [{timetrap, {seconds, 90}}].
 
-init_per_suite(Config) -> make_image(evum_test_lib:init_suite(Config)).
-
-end_per_suite(Config) ->
-    ok = file:delete(?config(image, Config)),
-    ok = application:unset_env(evum, dist),
-    evum_test_lib:end_suite(Config).
+init_per_suite(Config) -> evum_test_disk:init_suite(Config).
+end_per_suite(Config) -> evum_test_disk:end_suite(Config).
 
 init_per_testcase(Case, Config) ->
     Image = ?config(image, Config),
     Bad = filename:join(?config(priv_dir, Config), "bad.img"),
-    ok = application:set_env(evum, dist, [
+    evum_test_disk:dists([
         {overlaid, [{file, Image}]}, {written, [{file, Image}, {access, rw}, {mem, 48}]},
         {bad, [{file, Bad}, {access, rw}]}, {badoverlay, [{file, Bad}]}, {missing, [{file, "/nosuch.img"}]}
     ]),
@@ -35,26 +31,8 @@ all() ->
         what_is_no_file_system_is_told, what_cannot_be_read_is_told, its_own_init_ends_the_machine
     ].
 
-%% busybox with its links, and an init of its own.
-make_image(Config) ->
-    Dir = ?config(priv_dir, Config),
-    Image = filename:join("/tmp", "ct-disk-" ++ os:getpid() ++ ".img"),
-    Script = ["set -e; cd ", Dir, "; mkdir -p root/bin root/etc root/dev root/proc root/sys root/tmp root/root root/run;"
-              "cp $(command -v busybox) root/bin/busybox; mkdir -p root/sbin;"
-              "for a in $(root/bin/busybox --list); do [ $a = busybox ] || ln -sf busybox root/bin/$a; done;"
-              "ln -sf /bin/busybox root/sbin/init; ln -sf /bin/busybox root/sbin/poweroff; ln -sf /bin/busybox root/sbin/reboot;"
-              "printf '::sysinit:/bin/true\\ntty0::respawn:-/bin/sh\\nconsole::respawn:-/bin/sh\\n' > root/etc/inittab;"
-              "echo root:x:0:0:root:/root:/bin/sh > root/etc/passwd; echo base > root/etc/mark;"
-              "PATH=$PATH:/usr/sbin:/sbin; mkfs.ext4 -q -F -d root ", Image, " 16M; chmod 666 ", Image],
-    {0, _, _} = evum_test_lib:sh(Script),
-    [{image, Image} | Config].
-
-sum(Config) ->
-    {ok, Bytes} = file:read_file(?config(image, Config)),
-    crypto:hash(sha256, Bytes).
-
 an_overlay_leaves_the_image_as_it_is(Config) ->
-    Before = sum(Config),
+    Before = evum_test_disk:sum(?config(image, Config)),
     V = vm([{dist, overlaid}]),
     <<"base">> = out(V, "cat /etc/mark"),
     <<"changed">> = out(V, "echo changed > /etc/mark; sync; cat /etc/mark"),
@@ -65,7 +43,7 @@ an_overlay_leaves_the_image_as_it_is(Config) ->
     W = vm([{dist, overlaid}]),
     <<"base">> = out(W, "cat /etc/mark"),
     stop(W),
-    Before = sum(Config).
+    Before = evum_test_disk:sum(?config(image, Config)).
 
 what_is_written_is_kept(_) ->
     V = vm([{dist, written}]),
