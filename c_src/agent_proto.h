@@ -69,6 +69,11 @@
 #define AGENT_SPOOL_SLOT 131072u
 #define AGENT_SPOOL_MIN 512u /* less goes by the line */
 
+/* Frames of a served directory's line, see init/dir.c: a type, then u32 bytes. */
+#define DIR_WINDOW 3840u /* nobody opens it a second time: less than 3968 will do */
+#define DIR_DATA 1u
+#define DIR_ACK 2u
+
 struct agent_header {
 	uint16_t magic;
 	uint8_t type;

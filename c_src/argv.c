@@ -115,6 +115,8 @@ static int add_wiring(struct argv *argv, const struct evum_config *config,
 	err = err ? err : add(argv, "rdinit=/init");
 	err = err ? err : add(argv, "con0=fd:%d", ARGV_FD_CONSOLE);
 	err = err ? err : add(argv, "con15=fd:%d", ARGV_FD_AGENT);
+	for (unsigned int i = 0; i < config->dir_count && !err; i++)
+		err = add(argv, "con%u=fd:%u", ARGV_DIR_LINE - i, ARGV_FD_DIR + i);
 	err = err ? err : add(argv, "con=null");
 	err = err ? err : add(argv, "ssl=null");
 	err = err ? err : add(argv, "noreboot");
@@ -167,6 +169,19 @@ static int add_nic_settings(struct argv *argv, const struct evum_config *config)
 	return err;
 }
 
+/* The quotes are for blanks; config_check() has seen to it that there are none inside. */
+static int add_directories(struct argv *argv, const struct evum_config *config)
+{
+	int err = 0;
+
+	for (unsigned int i = 0; i < config->share_count && !err; i++)
+		err = add(argv, "\"evum.share%u=%s,%s\"", i,
+			  config->shares[i].writable ? "rw" : "ro", config->shares[i].guest);
+	for (unsigned int i = 0; i < config->dir_count && !err; i++)
+		err = add(argv, "\"evum.dir%u=%s\"", i, config->dirs[i].guest);
+	return err;
+}
+
 static int add_init(struct argv *argv, const struct evum_config *config,
 		    const struct argv_paths *paths)
 {
@@ -184,6 +199,7 @@ static int add_init(struct argv *argv, const struct evum_config *config,
 	err = err ? err : add(argv, "evum.log=%d", config->copy_log && !config->verbose);
 	err = err ? err : add(argv, "evum.modules=%d", config->modules != NULL);
 	err = err ? err : add_nic_settings(argv, config);
+	err = err ? err : add_directories(argv, config);
 	return err ? err : add(argv, "evum.spool=%s", paths->run);
 }
 

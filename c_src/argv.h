@@ -11,11 +11,16 @@
 
 /* The sockets that NICs connect to: this and a number, in the run directory. */
 #define ARGV_NIC "net"
+/* The line of the first served directory; the next one has the number before. */
+#define ARGV_DIR_LINE 14u
+/* The shared directories: this and a number, in the private root. */
+#define ARGV_SHARE "/share"
 
 /* Descriptors of the kernel's process. */
 enum {
 	ARGV_FD_CONSOLE = 3,
 	ARGV_FD_AGENT = 4,
+	ARGV_FD_DIR = 5, /* and those of further directories */
 };
 
 /* Paths as the kernel's process sees them. */

@@ -123,6 +123,39 @@ static int check_nics(const struct evum_config *config, struct evum_error *error
 	return err;
 }
 
+/* What can stand in quotes on the kernel's command line, and be made below the root. */
+static int guest_path_ok(const char *path)
+{
+	size_t length = path ? strlen(path) : 0;
+
+	if (length < 2 || length > EVUM_PATH_MAX || path[0] != '/' || strchr(path, '"'))
+		return 0;
+	for (size_t i = 0; i < length; i++) {
+		if (iscntrl((unsigned char)path[i]))
+			return 0;
+		if (strncmp(path + i, "/..", 3) == 0 && (path[i + 3] == '/' || !path[i + 3]))
+			return 0;
+	}
+	return 1;
+}
+
+static int check_shares(const struct evum_config *config, struct evum_error *error)
+{
+	if (config->share_count > EVUM_SHARES_MAX || config->dir_count > EVUM_DIRS_MAX)
+		return jail_error(error, "config", E2BIG,
+				  "at most %u shares, %u served directories", EVUM_SHARES_MAX,
+				  EVUM_DIRS_MAX);
+	for (unsigned int i = 0; i < config->share_count; i++)
+		if (!config->shares[i].host || !guest_path_ok(config->shares[i].guest))
+			return jail_error(error, "config", EINVAL,
+					  "share %u: not a directory below / of the guest", i);
+	for (unsigned int i = 0; i < config->dir_count; i++)
+		if (!config->dirs[i].address || !guest_path_ok(config->dirs[i].guest))
+			return jail_error(error, "config", EINVAL,
+					  "served directory %u: not one below / of the guest", i);
+	return 0;
+}
+
 int config_check(const struct evum_config *config, struct evum_error *error)
 {
 	int err;
@@ -138,5 +171,6 @@ int config_check(const struct evum_config *config, struct evum_error *error)
 				  EVUM_MEM_MIN);
 	err = check_args(config, error);
 	err = err ? err : check_nics(config, error);
+	err = err ? err : check_shares(config, error);
 	return err ? err : check_root(config, error);
 }

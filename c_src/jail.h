@@ -13,7 +13,7 @@
 /* Whom a machine of root's runs as. */
 #define NOBODY 65534u
 
-#define JAIL_FILES_MAX (16 + EVUM_DISKS_MAX + EVUM_BINDS_MAX)
+#define JAIL_FILES_MAX (16 + EVUM_DISKS_MAX + EVUM_BINDS_MAX + EVUM_SHARES_MAX)
 #define JAIL_LINKS_MAX 6
 #define JAIL_STAGE_MAX 16
 #define JAIL_TEXT_MAX 192
@@ -30,6 +30,7 @@ struct jail_file {
 	char *copy;   /* in the run directory: for a user who may not reach the source */
 	bool directory;
 	bool writable;
+	bool share; /* others write to it too: nothing in it is a device or program to us */
 	enum landlock_grant grant;
 };
 
@@ -52,6 +53,8 @@ struct jail {
 	int log;     /* stdout and stderr of the kernel */
 	int console; /* the guest's ends */
 	int agent;
+	int dirs[EVUM_DIRS_MAX]; /* connected to who serves them */
+	size_t dir_count;
 	int client; /* management console: bound in the jail, used outside */
 	int notify;
 	int nics[EVUM_NICS_MAX];       /* listeners: bound in the jail, used outside */

@@ -79,14 +79,16 @@ fail(struct jail *jail, const char *stage, int err, const char *format, ...)
 	_exit(127);
 }
 
-/* The kernel's descriptors: 0-2, console, agent, locks; then ours, closed by its exec. */
+/* The kernel's descriptors: 0-2, console, agent, directories, locks; then ours, closed by its exec. */
 static void arrange_descriptors(struct jail *jail)
 {
-	int *wanted[16 + EVUM_DISKS_MAX + EVUM_NICS_MAX] = {&jail->null, &jail->log, &jail->log,
-							    &jail->console, &jail->agent};
+	int *wanted[16 + EVUM_DISKS_MAX + EVUM_NICS_MAX + EVUM_DIRS_MAX] = {
+		&jail->null, &jail->log, &jail->log, &jail->console, &jail->agent};
 	size_t count = ARGV_FD_AGENT + 1;
 	int low = 0;
 
+	for (size_t i = 0; i < jail->dir_count; i++)
+		wanted[count++] = &jail->dirs[i];
 	for (size_t i = 0; i < jail->lock_count; i++)
 		wanted[count++] = &jail->locks[i];
 	wanted[count++] = &jail->control;
@@ -103,7 +105,7 @@ static void arrange_descriptors(struct jail *jail)
 	syscall(SYS_close_range, low, ~0U, 0);
 	for (size_t i = 0; i < count; i++)
 		*wanted[i] = (int)i;
-	for (size_t i = ARGV_FD_AGENT + 1 + jail->lock_count; i < count; i++)
+	for (size_t i = ARGV_FD_DIR + jail->dir_count + jail->lock_count; i < count; i++)
 		fcntl((int)i, F_SETFD, FD_CLOEXEC);
 }
 
@@ -141,7 +143,8 @@ static int bind_file(const struct jail_file *file)
 {
 	const char *target = file->target + 1;
 	struct mount_attr attr = {
-		.attr_set = MOUNT_ATTR_NOSUID | (file->writable ? 0 : MOUNT_ATTR_RDONLY),
+		.attr_set = MOUNT_ATTR_NOSUID | (file->writable ? 0 : MOUNT_ATTR_RDONLY) |
+			    (file->share ? MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC : 0),
 	};
 	int err = make_target(file, target);
 
@@ -308,7 +311,7 @@ static void stage_access(struct jail *jail)
 {
 	for (size_t i = 0; i < jail->file_count; i++) {
 		const struct jail_file *file = &jail->files[i];
-		int mode = file->writable ? R_OK | W_OK : R_OK;
+		int mode = R_OK | (file->writable ? W_OK : 0) | (file->share ? X_OK : 0);
 
 		if (access(jail_file_path(jail, file), mode) < 0)
 			fail(jail, "access", errno,

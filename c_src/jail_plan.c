@@ -192,17 +192,17 @@ static int plan_disks(struct jail *jail, struct evum_error *error)
 }
 
 /* path is what it is after all links: /var/run is /run. */
-static int check_bind(const char *path, struct evum_error *error)
+static int check_bind(const char *stage, const char *path, struct evum_error *error)
 {
 	static const char *const never[] = {"/proc", "/sys", "/dev", "/run"};
 
 	if (path[1] == '\0')
-		return jail_error(error, "config", EINVAL, "%s: not a directory below /", path);
+		return jail_error(error, stage, EINVAL, "%s: not a directory below /", path);
 	for (size_t i = 0; i < ARRAY_SIZE(never); i++) {
 		size_t length = strlen(never[i]);
 
 		if (strncmp(path, never[i], length) == 0 && strchr("/", path[length]))
-			return jail_error(error, "config", EINVAL,
+			return jail_error(error, stage, EINVAL,
 					  "%s is the host's own and never shown to a machine",
 					  path);
 	}
@@ -223,7 +223,7 @@ static int plan_bind(struct jail *jail, const char *path, struct evum_error *err
 		return jail_error(error, "config", errno, "%s can't be found", path);
 	if (!file->directory)
 		return jail_error(error, "config", ENOTDIR, "%s is no directory", path);
-	return check_bind(file->source, error);
+	return check_bind("config", file->source, error);
 }
 
 /* /bin and its like: links into /usr on a merged host, directories of their own elsewhere. */
@@ -257,6 +257,35 @@ static int plan_host(struct jail *jail, struct evum_error *error)
 	for (unsigned int i = 0; i < jail->config->bind_count && !err; i++)
 		err = plan_bind(jail, jail->config->binds[i], error);
 	return err ? err : plan_root_names(jail, error);
+}
+
+static int plan_share(struct jail *jail, unsigned int number, struct evum_error *error)
+{
+	const struct evum_share *share = &jail->config->shares[number];
+	struct jail_file *file;
+	char target[16];
+
+	if (share->host[0] != '/')
+		return jail_error(error, "share", EINVAL, "%s: not an absolute path", share->host);
+	snprintf(target, sizeof(target), ARGV_SHARE "%u", number);
+	file = add_file(jail, share->host, target,
+			share->writable ? LANDLOCK_SHARE : LANDLOCK_TREE);
+	if (!file)
+		return jail_error(error, "share", errno, "%s can't be found", share->host);
+	if (!file->directory)
+		return jail_error(error, "share", ENOTDIR, "%s is no directory", share->host);
+	file->share = true;
+	file->writable = share->writable;
+	return check_bind("share", file->source, error);
+}
+
+static int plan_shares(struct jail *jail, struct evum_error *error)
+{
+	int err = 0;
+
+	for (unsigned int i = 0; i < jail->config->share_count && !err; i++)
+		err = plan_share(jail, i, error);
+	return err;
 }
 
 static int plan_cpu(struct jail *jail, struct evum_error *error)
@@ -363,6 +392,7 @@ int jail_plan(struct jail *jail, const struct evum_config *config, struct evum_e
 	err = err ? err : plan_boot_files(jail, error);
 	err = err ? err : plan_disks(jail, error);
 	err = err ? err : plan_host(jail, error);
+	err = err ? err : plan_shares(jail, error);
 	return err ? err : plan_cpu(jail, error);
 }
 
@@ -409,6 +439,9 @@ void jail_release(struct jail *jail)
 	fd_close(&jail->log);
 	fd_close(&jail->console);
 	fd_close(&jail->agent);
+	for (size_t i = 0; i < jail->dir_count; i++)
+		fd_close(&jail->dirs[i]);
+	jail->dir_count = 0;
 	for (size_t i = 0; i < jail->lock_count; i++)
 		fd_close(&jail->locks[i]);
 	jail->lock_count = 0;

@@ -12,6 +12,7 @@ enum landlock_grant {
 	LANDLOCK_WRITE,	  /* read and write a file */
 	LANDLOCK_TREE,	  /* read files and directories */
 	LANDLOCK_RUN,	  /* all but links: the run directory */
+	LANDLOCK_SHARE,	  /* make, write and remove files and directories, and move them inside */
 };
 
 /* The version this host's kernel offers, 0 where there is none. */

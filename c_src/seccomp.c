@@ -11,7 +11,8 @@
  * The modes, owners and attributes of host files are on the list too: Landlock
  * doesn't cover them, and a guest's root reaches them through hostfs.  A set-uid
  * bit on a writable disk would be a program of the guest's choosing with the
- * rights of the disk's owner.
+ * rights of the disk's owner.  No file is made with such a bit either: a share is
+ * a directory of the host's.
  */
 #include "seccomp.h"
 
@@ -107,6 +108,10 @@ static const unsigned int denied[] = {
 
 #define REFUSE(error) (SECCOMP_RET_ERRNO | (error))
 
+#define NO_SET_ID(call, argument)                                                \
+	IF_EQUAL((call), 0, 4), LOAD(args[argument]), IF_SET(SET_ID_BITS, 0, 1), \
+		ANSWER(REFUSE(EPERM)), ANSWER(SECCOMP_RET_ALLOW)
+
 static const struct sock_filter head[] = {
 	LOAD(arch),
 	IF_EQUAL(AUDIT_ARCH_X86_64, 1, 0),
@@ -127,12 +132,18 @@ static const struct sock_filter head[] = {
 	IF_EQUAL(AF_UNIX, 1, 0),
 	ANSWER(REFUSE(EAFNOSUPPORT)),
 	ANSWER(SECCOMP_RET_ALLOW),
+	/* As clone3's. */
+	IF_EQUAL(SYS_openat2, 0, 1),
+	ANSWER(REFUSE(ENOSYS)),
 	/* UML sets the mode of its memory file. */
-	IF_EQUAL(SYS_fchmod, 0, 4),
-	LOAD(args[1]),
-	IF_SET(SET_ID_BITS, 0, 1),
-	ANSWER(REFUSE(EPERM)),
-	ANSWER(SECCOMP_RET_ALLOW),
+	NO_SET_ID(SYS_fchmod, 1),
+	NO_SET_ID(SYS_creat, 1),
+	NO_SET_ID(SYS_open, 2),
+	NO_SET_ID(SYS_openat, 3),
+	NO_SET_ID(SYS_mknod, 1),
+	NO_SET_ID(SYS_mknodat, 2),
+	NO_SET_ID(SYS_mkdir, 1),
+	NO_SET_ID(SYS_mkdirat, 2),
 };
 
 int seccomp_enter(void)

@@ -12,10 +12,12 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 
 #include "config.h"
@@ -183,7 +185,7 @@ static bool namespaces_forbidden(void)
 /* Only where the host doesn't let us: what failed for another reason mustn't run with less. */
 static bool can_fall_back(const struct evum_config *config, const struct evum_error *error, int err)
 {
-	if (config->root == EVUM_ROOT_HOST)
+	if (config->root == EVUM_ROOT_HOST || config->share_count > 0)
 		return false;
 	if (strcmp(error->stage, "mounts") == 0)
 		return err == -EPERM || err == -EACCES;
@@ -227,6 +229,29 @@ static struct evum_vm *vm_new(evum_handler *handler, void *ctx)
 	return vm;
 }
 
+static int connect_dirs(struct jail *jail, const struct evum_config *config,
+			struct evum_error *error)
+{
+	for (unsigned int i = 0; i < config->dir_count; i++) {
+		struct sockaddr_un address = {.sun_family = AF_UNIX};
+		size_t length = strlen(config->dirs[i].address);
+		int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+		if (length >= sizeof(address.sun_path) || fd < 0) {
+			fd_close(&fd);
+			return jail_error(error, "dir", ENAMETOOLONG, "%s can't be connected to",
+					  config->dirs[i].guest);
+		}
+		jail->dirs[jail->dir_count++] = fd;
+		memcpy(address.sun_path + 1, config->dirs[i].address, length);
+		length += offsetof(struct sockaddr_un, sun_path) + 1;
+		if (connect(fd, (struct sockaddr *)&address, (socklen_t)length) < 0)
+			return jail_error(error, "dir", errno, "%s: nobody serves it",
+					  config->dirs[i].guest);
+	}
+	return 0;
+}
+
 static int start(struct evum_vm *vm, const struct evum_config *config, struct evum_error *error)
 {
 	struct jail jail = {.null = -1, .log = -1, .console = -1, .agent = -1, .control = -1};
@@ -237,6 +262,7 @@ static int start(struct evum_vm *vm, const struct evum_config *config, struct ev
 		jail.nics[i] = vm->nics[i].listener;
 	if (err)
 		jail_error(error, "descriptors", -err, "no descriptors left");
+	err = err ? err : connect_dirs(&jail, config, error);
 	err = err ? err : jail_plan(&jail, config, error);
 	err = err ? err : spawn(vm, &jail, error);
 	jail_release(&jail);

@@ -30,6 +30,9 @@ extern "C" {
 #define EVUM_DISKS_MAX 16u	  /* disks of a machine; E2BIG */
 #define EVUM_LAYER_MIN 64u	  /* MiB of a layer that is made; ERANGE */
 #define EVUM_BINDS_MAX 32u	  /* bound host directories; E2BIG */
+#define EVUM_SHARES_MAX 8u	  /* shared host directories; E2BIG */
+#define EVUM_DIRS_MAX 8u	  /* served directories; E2BIG */
+#define EVUM_PATH_MAX 255u	  /* bytes of where one of either is in the guest; EINVAL */
 #define EVUM_NICS_MAX 8u	  /* network interfaces of a machine; E2BIG */
 #define EVUM_MTU_MIN 576u	  /* ERANGE */
 #define EVUM_MTU_MAX 65150u	  /* a larger one's buffers are twice as large; ERANGE */
@@ -62,6 +65,27 @@ struct evum_nic {
 	const char *nameserver; /* or NULL */
 	const char *domain;	/* to search names in, or NULL */
 	int ipv6;		/* the guest configures itself by router advertisements */
+};
+
+/*
+ * A host directory in the guest, the same one and not a copy.  Needs namespaces.
+ * A guest makes, changes and removes files and directories in it, where it is
+ * writable, and nothing else: no links, devices or set-uid bits, and no change of a
+ * mode, owner or time.  It runs as the caller, or as 65534 where the caller is root.
+ */
+struct evum_share {
+	const char *host;  /* absolute; none that the host keeps for itself (/proc, /run, …) */
+	const char *guest; /* absolute, without ".." and without " and control characters */
+	int writable;
+};
+
+/*
+ * A directory of the guest's that somebody else serves, over a stream socket:
+ * 9P2000.L, in the framing of c_src/init/dir.c.
+ */
+struct evum_dir {
+	const char *address; /* of a listening local socket: its abstract name, without the NUL */
+	const char *guest;   /* as a share's */
 };
 
 enum evum_root {
@@ -99,6 +123,10 @@ struct evum_config {
 	int layer_temporary; /* the caller removes it; where the caller was killed, the machine does */
 	const char *binds[EVUM_BINDS_MAX]; /* absolute host paths; EVUM_ROOT_HOST only */
 	unsigned int bind_count;
+	struct evum_share shares[EVUM_SHARES_MAX];
+	unsigned int share_count;
+	struct evum_dir dirs[EVUM_DIRS_MAX];
+	unsigned int dir_count;
 	struct evum_nic nics[EVUM_NICS_MAX];
 	unsigned int nic_count;
 	const char *const

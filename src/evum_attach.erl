@@ -22,7 +22,7 @@
 -module(evum_attach).
 -behaviour(gen_server).
 
--export([start_link/2, command/1, address/1]).
+-export([start_link/2, command/1, address/1, is_own/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
 -include_lib("kernel/include/file.hrl").
@@ -193,6 +193,14 @@ refuse(Socket, Why, State) ->
     send(Socket, [?EXIT, 125]),
     _ = gen_tcp:close(Socket),
     State.
+
+%% @doc Was a local socket connected to by this BEAM's user, or by root?
+-spec is_own(gen_tcp:socket()) -> boolean().
+is_own(Socket) ->
+    case peer(Socket) of
+        {ok, _Pid, Uid} -> Uid =:= 0 orelse Uid =:= uid();
+        error -> false
+    end.
 
 peer(Socket) ->
     case inet:getopts(Socket, [{raw, ?SOL_SOCKET, ?SO_PEERCRED, 12}]) of

@@ -7,6 +7,8 @@
 
 -export([machine/2, start_error/4, kernel/0, kernel_check/1, initramfs/0]).
 
+-include_lib("kernel/include/file.hrl").
+
 -define(KERNEL, "/usr/bin/linux.uml").
 -define(MEM, 64).
 %% e_ident of a 64-bit little-endian ELF file
@@ -64,6 +66,7 @@ launch(Opts, Dist) ->
     Kernel = maps:get(kernel, Opts, maps:get(kernel, Dist, kernel())),
     maybe_all([
         fun(_) -> cpu_check(maps:get(cpu, Opts)) end,
+        fun(_) -> mount_check(Opts) end,
         fun(_) -> kernel_check(Kernel) end,
         fun(_) -> evum_port:program(evum_port) end,
         fun(_) -> initramfs() end,
@@ -87,7 +90,7 @@ with_nets([{Net, Opts} | Rest], Nets, Machine) ->
         {error, _} = Error -> Error
     end.
 
-machine(#{console := Console, cpu := Cpu, verbose := Verbose, args := Args} = Opts, Dist, Config) ->
+machine(#{console := Console, cpu := Cpu, verbose := Verbose, args := Args, share := Shares, state := States} = Opts, Dist, Config) ->
     Mem = maps:get(mem, Opts, maps:get(mem, Dist, ?MEM)),
     (maps:with([label, dist, console, life, wait_boot, on_reboot], Opts))#{
         owner => owner(Opts),
@@ -95,14 +98,31 @@ machine(#{console := Console, cpu := Cpu, verbose := Verbose, args := Args} = Op
         supervised => false,
         creator => none,
         nets => [],
+        states => States,
         config => Config#{
             mem => Mem,
             args => maps:get(args, Dist, []) ++ Args,
             cpu => cpu(Cpu),
+            shares => Shares,
             verbose => Verbose,
             copy_log => Console =/= none andalso not Verbose
         }
     }.
+
+mount_check(#{share := Shares, state := States}) ->
+    case evum_mount:twice(Shares, States) of
+        {ok, Dir} -> {error, {mounted_twice, Dir}};
+        none -> maybe_all([fun(_) -> share_check(Share) end || Share <- Shares] ++
+                          [fun(_) -> evum_dir:check(Module) end || {Module, _Args, _Dir} <- States])
+    end.
+
+%% Whether the machine may read and write it the jail finds out, which runs as another user.
+share_check({Host, _Guest, _Access}) ->
+    case file:read_file_info(Host) of
+        {ok, #file_info{type = directory}} -> {ok, Host};
+        {ok, _} -> {error, {bad_share, name(Host), enotdir}};
+        {error, Reason} -> {error, {bad_share, name(Host), Reason}}
+    end.
 
 %% May this process use that CPU? A machine that were refused it later would be made first.
 cpu_check(N) when is_integer(N) ->
@@ -177,7 +197,10 @@ initramfs() ->
 start_error(kernel, Posix, _Text, #{kernel := Kernel}) -> {bad_kernel, name(Kernel), Posix};
 start_error(memory, _Posix, Text, _Config) -> {no_memory, Text};
 start_error(Stage, _Posix, _Text, _Config) when Stage =:= args; Stage =:= cpu -> {bad_option, Stage};
-start_error(Stage, _Posix, Text, #{root := host}) when Stage =:= namespaces; Stage =:= mounts ->
+start_error(share, _Posix, Text, _Config) -> {no_share, Text};
+start_error(Stage, _Posix, Text, #{root := Root, shares := Shares}) when
+    Stage =:= namespaces orelse Stage =:= mounts, Root =:= host orelse Shares =/= []
+->
     {no_confinement, Text};
 start_error(Stage, Posix, Text, #{disks := Disks}) ->
     case [Disk || {N, Disk} <- lists:zip(lists:seq(0, length(Disks) - 1), Disks), Stage =:= stage(N)] of

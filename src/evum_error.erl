@@ -68,7 +68,14 @@ sentence({no_sources, Suite}) -> f("apt on this host has no sources for ~ts: /et
 sentence({fetch_crashed, Reason}) -> f("fetching an image crashed: ~ts", [show(Reason)]);
 sentence({not_built, File}) -> f("~ts is missing: run ./evum build", [File]);
 sentence(not_started) -> "evum isn't started: application:ensure_all_started(evum)";
-sentence({no_confinement, Text}) -> f("this host can't confine a machine that sees its files: ~ts (see ./evum doctor)", [Text]);
+sentence({bad_share, Dir, enotdir}) -> f("~ts can't be shared: it is no directory", [printable(Dir)]);
+sentence({bad_share, Dir, Reason}) -> f("~ts can't be shared: ~ts", [printable(Dir), posix(Reason)]);
+sentence({no_share, Text}) -> f("a directory can't be shared: ~ts", [Text]);
+sentence({mounted_twice, Dir}) -> f("two directories of the options share and state would be at ~ts", [printable(Dir)]);
+sentence(no_store) -> "there is no such store; evum_store:start(Name) makes one";
+sentence({bad_callback, Module, missing}) -> f("there is no module ~ts in the code path", [Module]);
+sentence({bad_callback, Module, {Function, Arity}}) -> f("the module ~ts serves no directory: it has no ~ts/~b (see evum_dir)", [Module, Function, Arity]);
+sentence({no_confinement, Text}) -> f("this host can't confine a machine that sees or shares its files: ~ts (see ./evum doctor)", [Text]);
 %% states
 sentence({state_exists, Name}) -> f("there is a state or dist ~ts already: choose another name, or evm:remove(~tp)", [Name, Name]);
 sentence({unknown_state, Name}) -> f("there is no state ~ts; evm:states() lists them", [Name]);
@@ -253,7 +260,9 @@ stage(root) -> "root (mounting the root file system)";
 stage(agent) -> "agent (the guest's init and agent start)";
 stage(Stage) -> f("~tp", [Stage]).
 
-option(state) -> "a state's name must be an atom of letters, digits and _-.@, the first a letter or digit, 64 at most";
+option(state) ->
+    "a state's name must be an atom of letters, digits and _-.@, the first a letter or digit, 64 at most; the option state must be "
+    "{Module, Args}, {Module, Args, GuestDir} or a list of at most 8 of these, GuestDir absolute, without \"..\", at most 255 bytes";
 option(export) -> "a state is exported to a file: a non-empty string or binary";
 option(fork) -> "a fork is of 1 to 1000 machines, and its options have neither dist nor label";
 option(label) -> "label must be an atom that is a host name: letters, digits and inner hyphens, at most 63";
@@ -299,6 +308,9 @@ option(snaplen) -> "snaplen must be a positive number of bytes, or infinity";
 option(Key) when Key =:= wait_boot; Key =:= timeout -> f("~ts must be a positive number of ms (or, at a start, wait_boot false)", [Key]);
 option(on_reboot) -> "on_reboot must be reboot or stop";
 option(verbose) -> "verbose must be true or false";
+option(max_bytes) -> "max_bytes must be a positive number of bytes";
+option(share) ->
+    "share must be a list of at most 8 {HostDir, GuestDir, ro | rw}; a directory of the guest's is absolute, without \"..\", at most 255 bytes";
 option(grace) -> "the grace must be a number of ms, at most an hour";
 option(text) -> "text must be a regular expression, a string or binary";
 option(max_output) -> "max_output must be a positive number of bytes";

@@ -21,6 +21,8 @@
     verbose := boolean(),
     disk => evm_disk:wanted(),
     durable => boolean(),
+    share := [evum_mount:share()],
+    state := [evum_mount:state()],
     mem => pos_integer(),
     kernel => file:filename()
 }.
@@ -77,7 +79,7 @@ defaults(create) ->
     #{
         label => undefined, dist => busybox, net => [], args => [], cpu => spread,
         console => line, owner => caller, life => none, wait_boot => 30000,
-        on_reboot => reboot, verbose => false
+        on_reboot => reboot, verbose => false, share => [], state => []
     };
 defaults(start) ->
     (defaults(create))#{dist => host, net => default};
@@ -136,6 +138,8 @@ value(on_reboot, Do) when Do =:= reboot; Do =:= stop -> {ok, Do};
 value(verbose, Verbose) when is_boolean(Verbose) -> {ok, Verbose};
 value(disk, Disk) -> evm_disk:option(Disk);
 value(durable, Durable) when is_boolean(Durable) -> {ok, Durable};
+value(share, Shares) -> evum_mount:shares(Shares);
+value(state, States) -> evum_mount:states(States);
 value(_Key, _Value) -> error.
 
 nets(Nets) ->

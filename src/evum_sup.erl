@@ -12,6 +12,8 @@ start_link() -> supervisor:start_link({local, ?MODULE}, ?MODULE, []).
 -spec init([]) -> {ok, {supervisor:sup_flags(), [supervisor:child_spec()]}}.
 init([]) ->
     Children = [
+        %% before the machines: theirs is gone last
+        #{id => evum_store_sup, start => {evum_store_sup, start_link, []}, type => supervisor, shutdown => infinity},
         #{id => evum_net_sup, start => {evum_net_sup, start_link, []}, type => supervisor, shutdown => infinity},
         #{id => evum_vm_sup, start => {evum_vm_sup, start_link, []}, type => supervisor, shutdown => infinity},
         #{id => evum_ctl_sup, start => {evum_ctl_sup, start_link, []}, type => supervisor, shutdown => infinity}

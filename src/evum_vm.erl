@@ -50,7 +50,8 @@
     mem := pos_integer(),
     supervised := boolean(),
     nets := [evum_vm_net:wanted()],
-    %% the map of the port's call start, but for hostname, nics and console_window
+    states := [evum_mount:state()],
+    %% the map of the port's call start, but for hostname, nics, dirs and console_window
     config := map()
 }.
 
@@ -125,9 +126,10 @@ register_label(Label, _N) ->
         error:badarg -> taken
     end.
 
-prepare(Label, Parent, #{owner := Owner, life := Life, creator := Creator, console := Console, nets := Nets} = Machine) ->
+prepare(Label, Parent, #{owner := Owner, life := Life, creator := Creator, console := Console, nets := Nets, states := States} = Machine) ->
     #data{
         net = evum_vm_net:new(self(), Label, Nets),
+        dirs = evum_vm_dirs:new(States),
         machine = Machine,
         label = Label,
         parent = Parent,
@@ -178,6 +180,8 @@ handle_event(info, {evum_owner, pump}, _State, D) -> {keep_state, evum_vm_consol
 handle_event(info, check_texts, _State, D) -> {keep_state, evum_vm_console:check_texts(D)};
 handle_event(info, {evum_switch, up, Name, Sw}, _State, #data{net = Net} = D) ->
     {keep_state, D#data{net = evum_vm_net:switch_up(Name, Sw, Net)}};
+handle_event(info, {evum_dir, _Pid, {failed, Text}}, booting, D) ->
+    evum_vm_end:stop_machine(kill, evum_vm_end:boot_failed(D#data{boot_error = [Text]}), 0, booting, D);
 handle_event(info, {'EXIT', Pid, _Reason}, _State, #data{attach = Pid} = D) ->
     {keep_state, evum_vm_console:detach(Pid, D#data{attach = attach_later()})};
 handle_event(info, start_attach, _State, #data{attach = undefined, label = Label} = D) ->
@@ -390,10 +394,10 @@ hello(true, #data{chan = Chan, net = Net} = D) ->
         {error, Reason} -> evum_vm_end:close_port(D#data{outcome = {finish, Reason}})
     end.
 
-start(Nics, #data{machine = #{config := Config}, label = Label, console = Console} = D) ->
+start(Nics, #data{machine = #{config := Config}, label = Label, console = Console, dirs = Dirs} = D) ->
     %% what the last life printed and the owner has not read counts against this one's window
     Window = max(0, ?CONSOLE_WINDOW - evum_console:unacknowledged(Console)),
-    Start = Config#{hostname => atom_to_binary(Label), console_window => Window, nics => Nics},
+    Start = Config#{hostname => atom_to_binary(Label), console_window => Window, nics => Nics, dirs => evum_vm_dirs:addresses(Dirs)},
     evum_vm_data:ask(start, [Start], start, D).
 
 started({error, _}, #data{ending = {_, _}} = D) ->
@@ -516,11 +520,12 @@ process_down(Ref, _Pid, Reason, State, #data{life = Ref} = D) ->
     evum_vm_end:stop_machine(graceful, {shutdown, {life, Reason}}, ?STOP_GRACE_MS, State, D);
 process_down(Ref, _Pid, Reason, State, #data{creator = Ref} = D) ->
     evum_vm_end:stop_machine(kill, {shutdown, {life, Reason}}, 0, State, D);
-process_down(Ref, Pid, _Reason, _State, #data{owner = Owner, net = Net, programs = Programs} = D) ->
-    case {evum_owner:down(Ref, Owner), evum_vm_net:down(Ref, Net)} of
-        {{true, Owner1}, _} -> {keep_state, D#data{owner = Owner1}};
-        {false, {true, Net1}} -> {keep_state, D#data{net = Net1}};
-        {false, false} ->
+process_down(Ref, Pid, _Reason, _State, #data{owner = Owner, net = Net, dirs = Dirs, programs = Programs} = D) ->
+    case {evum_owner:down(Ref, Owner), evum_vm_net:down(Ref, Net), evum_vm_dirs:down(Ref, Dirs)} of
+        {{true, Owner1}, _, _} -> {keep_state, D#data{owner = Owner1}};
+        {false, {true, Net1}, _} -> {keep_state, D#data{net = Net1}};
+        {false, false, {true, Dirs1}} -> {keep_state, D#data{dirs = Dirs1}};
+        {false, false, false} ->
             Ids = [Id || {Id, {P, R}} <- maps:to_list(Programs), P =:= Pid, R =:= Ref],
             {keep_state, lists:foldl(fun kill_program/2, D, Ids)}
     end.

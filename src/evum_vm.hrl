@@ -39,6 +39,7 @@
     console :: evum_console:console(),
     chan :: evum_chan:chan() | undefined,
     net :: evum_vm_net:net(),
+    dirs :: evum_vm_dirs:dirs(),
     started = false :: boolean(),
     stage = spawn :: atom(),
     release = <<>> :: binary(),

@@ -82,6 +82,8 @@ full(State, Port, #data{owner = Owner, console = Console, programs = Programs, s
     (maps:merge(brief(State, D), maps:with([cpu, confined, landlock_abi, agent_garbage], Port)))#{
         os_pids => port_pid(D) ++ Pids,
         stage => Stage,
+        shares => maps:get(shares, maps:get(config, D#data.machine)),
+        states => evum_vm_dirs:info(D#data.dirs),
         nics => evum_vm_net:info(maps:get(nics, Port, []), D#data.net),
         console => evum_console:mode(Console),
         console_bytes => evum_console:total(Console),

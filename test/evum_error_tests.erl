@@ -5,7 +5,7 @@
 
 %% One of each: what a user may be given.
 examples() ->
-    Posix = [enoent, eacces, e2big, einval, ebusy, eexist, eloop, eisdir, enospc],
+    Posix = [enoent, eacces, e2big, einval, ebusy, eexist, eloop, eisdir, enospc, enotdir, efbig],
     Posix ++ [
         {bad_option, grace}, {bad_option, args}, {bad_option, {a, b, c}}, {label_in_use, a}, {unknown_dist, a},
         {bad_config, "f", 1, {unknown_key, a}}, {bad_config, "f", 0, not_utf8}, {no_kernel, "f", enoent},
@@ -16,6 +16,8 @@ examples() ->
         {too_deep, a, 14}, {states_locked, "d"}, not_layered, {freeze_failed, eio}, {freeze_failed, {signal, kill}}, {timeout, freeze, 60000},
         {diff_too_large, timeout}, {diff_too_large, max_output}, {export_failed, <<"text">>}, {other_node, a@b}, no_home,
         {name_in_use, a}, {no_network, a}, {no_ctl, self()}, {unknown_net, a}, {control_socket, enospc}, {no_address, "10.77.0.0/24"}, {not_in_subnet, {1,2,3,4}, "10.77.0.0/24"},
+        {bad_share, "/d", enoent}, {bad_share, "/d", enotdir}, {no_share, <<"the text">>}, {mounted_twice, <<"/state">>},
+        no_store, {bad_option, max_bytes}, {bad_callback, m, missing}, {bad_callback, m, {init, 1}}, {bad_option, share},
         {address_in_use, {1,2,3,4}}, {mac_in_use, <<"02:65:76:00:00:02">>}, {no_nic, 3}, no_port, {bad_config, "f", 1, {missing, base_ip}},
         {bad_command, x}, {bad_text, x}, {too_long, 2047}, {bad_regexp, "(", "missing )", 1}, {bad_signal, x},
         {max_output, #{stdout => <<>>, stderr => <<>>}}, {refused, <<"text">>}, {mem_range, 32, 64}, agent_restarted,
@@ -72,6 +74,8 @@ internal() ->
         %% what a client of a control socket is closed for, and what its socket may say: counted
         %% between who runs a program with a bound and who knows what it was for
         [file_too_big] ++
+        %% what a guest hears of its served directory
+        [malformed, bad_length, {bad_answer, 2}, eio, emfile, closed] ++
         [bad_magic, bad_address, {bad_type, 2}, {bad_version, 2}, econnrefused, econnaborted].
 
 shape(Reason) when is_tuple(Reason) -> {element(1, Reason), tuple_size(Reason)};

@@ -38,6 +38,7 @@ struct boot {
 	bool shell_edits;	  /* the shell edits lines itself and so echoes them */
 	const char *path;	  /* PATH in the machine */
 	struct net *net;	  /* net.c's, shared by all processes */
+	int dirs[BOOT_DIRS_MAX];  /* dir.c's */
 	char error[BOOT_TEXT_MAX]; /* why the boot can't go on */
 };
 

@@ -103,6 +103,28 @@ static int set_nic(struct nic nics[static NIC_COUNT], const char *value)
 	return nic_parse_word(value + 2, &nics[n]);
 }
 
+/* value: "N=ro,/path" or "N=rw,/path" */
+static int set_share(struct boot_share shares[static BOOT_SHARES_MAX], const char *value)
+{
+	struct boot_share *share = &shares[value[0] - '0'];
+
+	if (value[0] < '0' || value[0] >= '0' + BOOT_SHARES_MAX || value[1] != '=')
+		return -EINVAL;
+	value += 2;
+	if (strncmp(value, "ro,/", 4) != 0 && strncmp(value, "rw,/", 4) != 0)
+		return -EINVAL;
+	share->rw = value[1] == 'w';
+	return set_text(share->path, BOOT_PATH_MAX, value + 3);
+}
+
+/* value: "N=/path" */
+static int set_dir(char dirs[static BOOT_DIRS_MAX][BOOT_PATH_MAX + 1], const char *value)
+{
+	if (value[0] < '0' || value[0] >= '0' + BOOT_DIRS_MAX || value[1] != '=' || value[2] != '/')
+		return -EINVAL;
+	return set_text(dirs[value[0] - '0'], BOOT_PATH_MAX, value + 2);
+}
+
 static int take_word(struct boot_config *config, const char *word)
 {
 	const char *value;
@@ -121,6 +143,10 @@ static int take_word(struct boot_config *config, const char *word)
 		return set_flag(&config->modules, value);
 	if ((value = value_of(word, "evum.spool=")) != NULL)
 		return set_text(config->spool, BOOT_PATH_MAX, value);
+	if ((value = value_of(word, "evum.share")) != NULL)
+		return set_share(config->shares, value);
+	if ((value = value_of(word, "evum.dir")) != NULL)
+		return set_dir(config->dirs, value);
 	if ((value = value_of(word, "evum.nic")) != NULL)
 		return set_nic(config->nics, value);
 	if ((value = value_of(word, "init=")) != NULL)

@@ -12,11 +12,19 @@
 #define BOOT_NAME_MAX 64 /* what sethostname(2) takes */
 #define BOOT_PATH_MAX 255
 #define BOOT_LAYERS_MAX 15
+#define BOOT_SHARES_MAX 8
+#define BOOT_DIRS_MAX 8
 
 enum boot_root {
 	BOOT_INITRAMFS,
 	BOOT_DISK,
 	BOOT_HOST,
+};
+
+/* A directory of the host's, and where the machine has it. */
+struct boot_share {
+	char path[BOOT_PATH_MAX + 1];
+	bool rw;
 };
 
 struct boot_config {
@@ -29,6 +37,8 @@ struct boot_config {
 	unsigned int layers; /* of the disks, over the first one */
 	bool log;
 	bool modules;
+	struct boot_share shares[BOOT_SHARES_MAX];   /* by number; no path: not asked for */
+	char dirs[BOOT_DIRS_MAX][BOOT_PATH_MAX + 1]; /* served ones; the first empty one ends it */
 	struct nic nics[NIC_COUNT]; /* by number; what wasn't asked for isn't plugged */
 };
 

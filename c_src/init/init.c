@@ -24,6 +24,7 @@
 
 #include "agent_proto.h"
 #include "boot.h"
+#include "dir.h"
 #include "evum.h"
 #include "guardian.h"
 #include "inner.h"
@@ -150,7 +151,8 @@ int main(void)
 	if (net_start(&boot) < 0)
 		guardian_give_up(&boot);
 	tell_stage(&boot, EVUM_STAGE_ROOT);
-	if (inner_start(&boot) < 0)
+	if (dir_start(&boot) < 0 || inner_start(&boot) < 0)
 		guardian_give_up(&boot);
+	dir_close(&boot);
 	guardian_watch(&boot);
 }

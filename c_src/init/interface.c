@@ -87,10 +87,11 @@ static void set_sysctl(const struct interface *interface, const char *family, co
 /* 0, or -errno where the kernel has no IPv6 and can't get it. */
 static int set_ipv6(const struct interface *interface, bool wanted)
 {
+	static const char *const modules[] = {IPV6_NEEDS, IPV6_MODULE, NULL};
 	int result = 0;
 
 	if (wanted && access(IPV6_SYSCTLS, F_OK) < 0)
-		result = module_load_unseen(IPV6_NEEDS, IPV6_MODULE);
+		result = module_load_unseen(modules);
 	set_sysctl(interface, "ipv6", "accept_dad", "0");
 	set_sysctl(interface, "ipv6", "router_solicitation_delay", "0");
 	set_sysctl(interface, "ipv6", "disable_ipv6", wanted ? "0" : "1");

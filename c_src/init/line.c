@@ -22,12 +22,12 @@
 
 #define SEND_PATIENCE_S 1
 
-int line_open(int flags)
+int line_open_tty(const char *tty, int flags)
 {
 	struct termios raw;
 	int fd;
 
-	fd = open(AGENT_TTY, O_RDWR | O_NOCTTY | O_CLOEXEC | flags);
+	fd = open(tty, O_RDWR | O_NOCTTY | O_CLOEXEC | flags);
 	if (fd < 0)
 		return -errno;
 	if (tcgetattr(fd, &raw) == 0) {
@@ -36,6 +36,11 @@ int line_open(int flags)
 		(void)tcsetattr(fd, TCSANOW, &raw);
 	}
 	return fd;
+}
+
+int line_open(int flags)
+{
+	return line_open_tty(AGENT_TTY, flags);
 }
 
 static void on_alarm(int signal)

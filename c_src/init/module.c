@@ -48,15 +48,18 @@ int module_load(const char *where, const char *name)
 }
 
 /* In a process that ends after it: the errno, or 0. */
-static int load_alone(const char *needed, const char *name)
+static int load_alone(const char *const names[])
 {
+	int result = 0;
+
 	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		return errno;
-	(void)module_load(ANY_DIRECTORY, needed);
-	return -module_load(ANY_DIRECTORY, name);
+	for (; *names != NULL; names++)
+		result = module_load(ANY_DIRECTORY, *names);
+	return -result;
 }
 
-int module_load_unseen(const char *needed, const char *name)
+int module_load_unseen(const char *const names[])
 {
 	int status = 0;
 	pid_t pid = fork();
@@ -64,7 +67,7 @@ int module_load_unseen(const char *needed, const char *name)
 	if (pid < 0)
 		return -errno;
 	if (pid == 0)
-		_exit(load_alone(needed, name));
+		_exit(load_alone(names));
 	while (waitpid(pid, &status, 0) < 0)
 		if (errno != EINTR)
 			return -errno;

@@ -15,9 +15,9 @@ int module_load(const char *where, const char *name);
 
 /*
  * The same in a process that shares the machine's view of its files, which must
- * see none of it and may have no directory to spare.  needed, a module that the
- * kernel may have built in, is loaded first.
+ * see none of it and may have no directory to spare.  names ends with NULL; all but
+ * the last are needed by those after them, and the kernel may have them built in.
  */
-int module_load_unseen(const char *needed, const char *name);
+int module_load_unseen(const char *const names[]);
 
 #endif

@@ -22,8 +22,10 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "dir.h"
 #include "disk.h"
 #include "module.h"
+#include "share.h"
 
 #define MODULES_DIR WORK_DIR "/modules"
 #define UNSEEN_DIR WORK_DIR "/unseen"
@@ -283,7 +285,8 @@ int mount_enter(struct boot *boot)
 		return boot_error(boot, "cannot make mounts private: %s", strerror(errno));
 	result = boot->config.root == BOOT_INITRAMFS ? enter_initramfs() : enter_other(boot);
 	link_dev();
-	return result;
+	result = result < 0 ? result : share_mount(boot);
+	return result < 0 ? result : dir_mount(boot);
 }
 
 int mount_unseen(const char *type, const char *options)

@@ -213,6 +213,53 @@ static int get_binds(struct term *term, void *target)
 	return term_get_list_end(term, count);
 }
 
+/* {HostDirectory, GuestDirectory, ro | rw} */
+static int get_share(struct term *term, struct evum_share *share)
+{
+	char mode[TERM_ATOM_SIZE];
+
+	if (term_get_tuple(term, 3) < 0 || term_get_string(term, &share->host) < 0 ||
+	    term_get_string(term, &share->guest) < 0 || term_get_atom(term, mode) < 0)
+		return -EINVAL;
+	share->writable = strcmp(mode, "rw") == 0;
+	return share->writable || strcmp(mode, "ro") == 0 ? 0 : -EINVAL;
+}
+
+static int get_shares(struct term *term, void *target)
+{
+	struct evum_config *config = target;
+	int count;
+
+	if (term_get_list(term, &count) < 0)
+		return -EINVAL;
+	if ((unsigned int)count > EVUM_SHARES_MAX)
+		return -E2BIG;
+	for (int i = 0; i < count; i++)
+		if (get_share(term, &config->shares[i]) < 0)
+			return -EINVAL;
+	config->share_count = (unsigned int)count;
+	return term_get_list_end(term, count);
+}
+
+/* {Address, GuestDirectory} */
+static int get_dirs(struct term *term, void *target)
+{
+	struct evum_config *config = target;
+	int count;
+
+	if (term_get_list(term, &count) < 0)
+		return -EINVAL;
+	if ((unsigned int)count > EVUM_DIRS_MAX)
+		return -E2BIG;
+	for (int i = 0; i < count; i++)
+		if (term_get_tuple(term, 2) < 0 ||
+		    term_get_string(term, &config->dirs[i].address) < 0 ||
+		    term_get_string(term, &config->dirs[i].guest) < 0)
+			return -EINVAL;
+	config->dir_count = (unsigned int)count;
+	return term_get_list_end(term, count);
+}
+
 static int get_mac(struct term *term, void *target)
 {
 	struct evum_nic *nic = target;
@@ -360,6 +407,8 @@ static const struct key config_keys[] = {
 	{"layer_template", get_layer_template, FILE_NAME, false},
 	{"layer_temporary", get_layer_temporary, "true or false", false},
 	{"binds", get_binds, "a list of at most 32 directories' names (binaries)", false},
+	{"shares", get_shares, "a list of at most 8 {HostDir, GuestDir, ro | rw}", false},
+	{"dirs", get_dirs, "a list of at most 8 {SocketAddress, GuestDir}", false},
 	{"nics", get_nics, "a list of at most 8 maps of a mac, an mtu and more", false},
 	{"args", get_args, "a list of binaries", false},
 	{"cpu", get_cpu, "any, {spread, K} or {number, N}", false},

@@ -160,8 +160,35 @@ static void refuses_what_no_interface_can_have(void)
 	CHECK(cmdline_parse(word, &config) == -EINVAL);
 }
 
+static void reads_shares_and_served_directories(void)
+{
+	static const char *const bad[] = {
+		"share8=ro,/a", "share=ro,/a", "shareX=ro,/a", "share0=wo,/a",
+		"share0=ro,a",	"share0=ro,",  "share0=/a",    "dir8=/a",
+		"dir=/a",	"dir0=a",      "dir0=",	       "dir00=/a",
+	};
+	struct boot_config config;
+	char word[512];
+
+	CHECK(cmdline_parse("\"evum.share0=rw,/a b\" evum.share7=ro,/c evum.dir0=/state "
+			    "\"evum.dir1=/d, e\"",
+			    &config) == 0);
+	CHECK(strcmp(config.shares[0].path, "/a b") == 0 && config.shares[0].rw);
+	CHECK(strcmp(config.shares[7].path, "/c") == 0 && !config.shares[7].rw);
+	CHECK(config.shares[1].path[0] == '\0');
+	CHECK(strcmp(config.dirs[0], "/state") == 0 && strcmp(config.dirs[1], "/d, e") == 0);
+	CHECK(config.dirs[2][0] == '\0');
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+		snprintf(word, sizeof(word), "evum.%s", bad[i]);
+		CHECK(cmdline_parse(word, &config) == -EINVAL);
+	}
+	snprintf(word, sizeof(word), "evum.dir0=/%0300d", 0);
+	CHECK(cmdline_parse(word, &config) == -EINVAL);
+}
+
 int main(void)
 {
+	reads_shares_and_served_directories();
 	reads_what_is_asked_of_interfaces();
 	refuses_what_no_interface_can_have();
 	reads_every_word();

@@ -84,6 +84,37 @@ static void a_host_directory_that_is_never_shown(void)
 	}
 }
 
+static void a_share_that_is_none(void)
+{
+	static const struct evum_share shares[] = {
+		{"/tmp", "relative", 0}, {"/tmp", "/", 0},     {"/tmp", "/a/../b", 0},
+		{"/tmp", "/a/..", 0},	 {"/tmp", "/a\"b", 0}, {"/tmp", "/a\nb", 0},
+		{"/tmp", "", 0},	 {"/tmp", NULL, 0},    {NULL, "/a", 0},
+		{"tmp", "/a", 0},	 {"/proc", "/a", 0},   {"/", "/a", 0},
+		{"/dev/shm", "/a", 0},	 {"/bin/sh", "/a", 0}, {"/nonexistent", "/a", 0},
+	};
+	struct evum_config config = defaults();
+
+	config.share_count = 1;
+	for (size_t i = 0; i < sizeof(shares) / sizeof(shares[0]); i++) {
+		config.shares[0] = shares[i];
+		CHECK(try(&config) < 0);
+	}
+	config.share_count = EVUM_SHARES_MAX + 1;
+	CHECK(try(&config) == -E2BIG);
+}
+
+static void a_directory_that_nobody_serves(void)
+{
+	struct evum_config config = defaults();
+
+	config.dir_count = 1;
+	config.dirs[0] = (struct evum_dir){.address = "evum-test/nobody", .guest = "/state"};
+	CHECK(try(&config) == -ECONNREFUSED && strcmp(error.stage, "dir") == 0);
+	config.dirs[0].guest = "state";
+	CHECK(try(&config) == -EINVAL);
+}
+
 static void a_cpu_that_is_not_ours(void)
 {
 	struct evum_config config = defaults();
@@ -138,6 +169,8 @@ int main(void)
 	memory_out_of_range();
 	a_host_name_that_is_none();
 	a_host_directory_that_is_never_shown();
+	a_share_that_is_none();
+	a_directory_that_nobody_serves();
 	a_cpu_that_is_not_ours();
 	a_disk_that_another_machine_writes();
 	CHECK(open_descriptors() == before);

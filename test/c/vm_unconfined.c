@@ -159,6 +159,21 @@ static void nothing_of_the_users_is_changed(void)
 	close(fd);
 }
 
+/* Landlock knows paths, and a path that others write to may lead anywhere. */
+static void a_share_is_refused(void)
+{
+	struct evum_config config;
+	struct evum_error error;
+	struct evum_vm *vm;
+
+	evum_config_init(&config);
+	config.initramfs = machine_initramfs();
+	config.shares[0] = (struct evum_share){.host = base, .guest = "/share"};
+	config.share_count = 1;
+	CHECK(evum_vm_start(&config, machine_handler, NULL, &vm, &error) < 0 && vm == NULL);
+	CHECK(strcmp(error.stage, "namespaces") == 0 || strcmp(error.stage, "mounts") == 0);
+}
+
 static void roots_machine_is_nobodys(void)
 {
 	char path[64];
@@ -297,6 +312,7 @@ static int all(bool as_root)
 	landlock_still_holds();
 	bulk_goes_by_the_spool();
 	nothing_of_the_users_is_changed();
+	a_share_is_refused();
 	kill_one(0);
 	kill_one(1);
 	a_killed_caller_leaves_nothing();
