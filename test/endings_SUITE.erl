@@ -160,12 +160,16 @@ a_crash_overtakes_a_stop(_) ->
     V = vm(),
     %% nothing in there can answer any more
     ok = kill(evum_test_lib:kernel_pid(V), "STOP"),
-    Self = self(),
+    %% it says what it was told when it is asked: not before all notices have been looked through
+    Stopper = spawn_link(fun() ->
+        Told = evum:stop(V, 60000),
+        receive {tell, Who} -> Who ! {stopped, Told} end
+    end),
     crashed = ending(V, fun(_) ->
-        spawn_link(fun() -> Self ! {stopped, evum:stop(V, 60000)} end),
         evum_test_lib:until(fun() -> maps:get(state, evum:info(V)) =:= stopping end),
         ok = evum:crash(V)
     end),
+    Stopper ! {tell, self()},
     receive {stopped, ok} -> ok after 5000 -> error(still_stopping) end.
 
 %% The order comes between the last word of the old life and the end of its port
