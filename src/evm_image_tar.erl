@@ -86,7 +86,7 @@ fill(Tar, Image, What) ->
     end.
 
 machine(Disks) ->
-    Label = list_to_atom("evum-image-" ++ integer_to_list(erlang:phash2({self(), make_ref()}, 1000))),
+    Label = list_to_atom("evum-image-" ++ integer_to_list(erlang:phash2({self(), make_ref()}, 65536))),
     Opts = [{label, Label}, {dist, host}, {net, false}, {mem, ?MEM}, {owner, none}, {console, none}, {life, self()}, {wait_boot, ?BOOT_MS}],
     case evum_config:machine(create, Opts) of
         {ok, #{config := Config} = Machine} -> evum_vm_sup:boot(Machine#{config := Config#{disks => Disks}});
