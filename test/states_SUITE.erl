@@ -328,6 +328,7 @@ a_full_disk_leaves_nothing(Config) ->
 
 %% A freeze ends with who asked for it.
 who_commits_may_die(_) ->
+    ct:timetrap({seconds, 60 + 5 * evum_test_lib:rounds(5)}),
     Vm = box(),
     <<>> = out(Vm, "dd if=/dev/urandom of=/big bs=1M count=32 2>/dev/null"),
     [begin
@@ -342,6 +343,7 @@ who_commits_may_die(_) ->
     [one] = names().
 
 a_killed_beam_leaves_a_whole_state_or_none(Config) ->
+    ct:timetrap({seconds, 60 + 10 * evum_test_lib:rounds(4)}),
     {Whole, None} = lists:partition(fun(Is) -> Is end, [killed(Config) || _ <- lists:seq(1, evum_test_lib:rounds(4))]),
     ct:pal("~b left a state, ~b none", [length(Whole), length(None)]).
 
