@@ -10,7 +10,7 @@
 -import(evum_test_lib, [vm/1, stop/1, down/1, monitored/3, out/2, sentence/1, until/1, kill/2, pids/1]).
 -import(evum_test_disk, [layers/1, sum/1]).
 
-suite() -> [{timetrap, {seconds, 90}}].
+suite() -> [{timetrap, {seconds, 240}}].
 
 init_per_suite(Config) -> evum_test_disk:init_suite(Config).
 end_per_suite(Config) -> evum_test_disk:end_suite(Config).
