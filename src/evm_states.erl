@@ -179,27 +179,35 @@ add(Name, Base, Layers, Copy) ->
     end.
 
 add(Name, Base, Layers, Copy, Dir, Handle) ->
-    Over = [{Dir, parent_of(File)} || File <- Layers],
+    Parent = parent(Layers),
     case {filelib:is_file(filename:join(Dir, atom_to_list(Name))), length(Layers) < evm_state:depth_max()} of
         {true, _} -> {error, {state_exists, Name}};
         {false, false} -> {error, {too_deep, Name, evm_state:depth_max()}};
+        {false, true} when Parent =:= none -> add_new(#{name => Name, parent => none, base => Base}, Copy, Dir, Handle);
         {false, true} ->
-            Parent = case Over of [] -> none; _ -> element(2, lists:last(Over)) end,
-            New = filename:join(Dir, ?NEW ++ unique()),
-            try
-                ok = done(New, file:make_dir(New)),
-                fill(New, #{name => Name, parent => Parent, base => Base}, Copy, Handle),
-                To = filename:join(Dir, atom_to_list(Name)),
-                ok = done(To, file:rename(New, To)),
-                done(Dir, evum_hostfile:sync(Dir, Handle))
-            catch
-                throw:{error, _} = Error ->
-                    _ = file:del_dir_r(New),
-                    Error
+            %% the machine may have been made of a state of another directory, or one that was removed
+            case file(Dir, Parent, ?LAYER) =:= lists:last(Layers) andalso is_map_key(Parent, good(Dir)) of
+                true -> add_new(#{name => Name, parent => Parent, base => Base}, Copy, Dir, Handle);
+                false -> {error, {unknown_state, Parent}}
             end
     end.
 
-parent_of(File) -> list_to_atom(filename:basename(filename:dirname(File))).
+parent([]) -> none;
+parent(Layers) -> list_to_atom(filename:basename(filename:dirname(lists:last(Layers)))).
+
+add_new(#{name := Name} = Known, Copy, Dir, Handle) ->
+    New = filename:join(Dir, ?NEW ++ unique()),
+    To = filename:join(Dir, atom_to_list(Name)),
+    try
+        ok = done(New, file:make_dir(New)),
+        fill(New, Known, Copy, Handle),
+        ok = done(To, file:rename(New, To)),
+        done(Dir, evum_hostfile:sync(Dir, Handle))
+    catch
+        throw:{error, _} = Error ->
+            _ = file:del_dir_r(New),
+            Error
+    end.
 
 unique() -> os:getpid() ++ "-" ++ integer_to_list(erlang:unique_integer([positive])).
 

@@ -287,6 +287,14 @@ names_are_checked(_) ->
     ok = evm:commit(Vm, one),
     {error, {state_exists, one}} = evm:commit(Vm, one),
     {error, {unknown_state, two}} = evm:verify(two),
+    %% of a state that is elsewhere
+    Fork = vm([{dist, one}, {console, none}]),
+    {ok, States} = application:get_env(evum, states_dir),
+    ok = application:set_env(evum, states_dir, States ++ "2"),
+    {error, {unknown_state, one}} = evm:commit(Fork, two),
+    [] = names(),
+    ok = application:set_env(evum, states_dir, States),
+    cut(Fork),
     {error, {bad_option, state}} = evm:remove("one"),
     [{error, {bad_option, fork}} = evm:fork(one, N, Opts) || {N, Opts} <- [{0, []}, {1001, []}, {2, [{label, a}]}, {2, #{dist => box}}, {a, []}]],
     %% all or none
