@@ -113,7 +113,7 @@ swap(Dir, Link, Place) ->
 
 only_files_and_directories_are_made(Config) ->
     V = shared(Config),
-    _ = try_out(V, "cd '/work/in it'; ln -s /etc/passwd link; ln -s ../secret up; mknod null c 1 3; mknod disk b 8 0; mkfifo fifo; nc -l -U socket & sleep 0.2;"
+    _ = try_out(V, "cd '/work/in it'; ln -s /etc/passwd link; ln -s ../secret up; mknod null c 1 3; mknod disk b 8 0; mkfifo fifo;"
                    "cd '/work/in it'; cp /bin/busybox prog; chmod 4755 prog; chown 0 prog; chmod 777 file; touch -d 2001-01-01 file;"
                    "cp -p /bin/busybox prog2; ln file hard"),
     Rw = path(Config, "rw"),
