@@ -8,6 +8,8 @@
 -export([archive/3, suite/0, key/1]).
 -export_type([recipe/0]).
 
+-include_lib("kernel/include/file.hrl").
+
 -type recipe() :: #{variant := string(), include := [string()], suite => string()}.
 
 %% ms
@@ -46,12 +48,21 @@ archive(#{variant := Variant, include := Include} = Recipe, Dir, Progress) ->
                     "--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/doc/*",
                     "--dpkgopt=path-exclude=/usr/share/locale/*"]
                 ++ ["--include=" ++ lists:flatten(lists:join(",", Include)) || Include =/= []] ++ [Suite, Tar, Sources],
-            built(evm_image_tool:run("mmdebstrap", Args, #{
+            built(mmdebstrap(file:read_file_info("/proc/self"), Args, #{
                 cd => Dir, env => [{"TMPDIR", Dir}], time => ?BUILD_MS,
                 on_text => fun(Text) -> Progress(#{stage => build, text => last_line(Text)}) end
             }), Tar);
         {error, _} = Error -> Error
     end.
+
+%% Root's mounts on this host. In namespaces of its own they and all that runs there end
+%% with it, even by a kill; else the next try would empty what is mounted.
+mmdebstrap({ok, #file_info{uid = 0}}, Args, Options) ->
+    case evm_image_tool:find("mmdebstrap") of
+        {ok, File} -> evm_image_tool:run("unshare", ["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--", File | Args], Options);
+        {error, _} = Error -> Error
+    end;
+mmdebstrap(_User, Args, Options) -> evm_image_tool:run("mmdebstrap", Args, Options).
 
 built({ok, _}, Tar) -> {ok, Tar};
 built({error, _} = Error, _Tar) -> Error.
