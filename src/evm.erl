@@ -103,7 +103,7 @@ readable(File, {error, Posix}) -> {error, {bad_image, File, Posix}}.
 -spec gc() -> {ok, #{removed := [file:filename()], freed := non_neg_integer(), bytes := non_neg_integer()}} | {error, term()}.
 gc() ->
     case evm_cfg:dists() of
-        {ok, Dists} -> {ok, evm_image:gc([Spec || #{image := Spec} <- maps:values(Dists)])};
+        {ok, Dists} -> evm_image:gc([Spec || #{image := Spec} <- maps:values(Dists)]);
         {error, _} = Error -> Error
     end.
 

@@ -48,9 +48,9 @@ resolve(Dist, _How, _Sink) -> {ok, Dist}.
 %% @doc Is it in the cache?
 -spec present(spec()) -> boolean().
 present(Spec) ->
-    case find(Spec) of
-        {ok, _} -> true;
-        _ -> false
+    case key(Spec) of
+        {ok, Key} -> evm_image_store:present(Key);
+        {error, _} -> false
     end.
 
 find(Spec) ->
@@ -134,12 +134,15 @@ make_it({ok, Work}, Key, Spec, Progress) ->
     case image(Spec, Work, Progress) of
         {ok, File} ->
             _ = Progress(#{stage => store}),
-            evm_image_store:put(Key, File, fun room/1);
-        {error, _} = Error ->
-            _ = file:del_dir_r(Work),
-            Error
+            made(evm_image_store:put(Key, File, fun room/1), Work);
+        {error, _} = Error -> made(Error, Work)
     end;
 make_it({error, _} = Error, _Key, _Spec, _Progress) -> Error.
+
+made({ok, _} = Ok, _Work) -> Ok;
+made({error, _} = Error, Work) ->
+    _ = file:del_dir_r(Work),
+    Error.
 
 image({build, Recipe}, Work, Progress) ->
     case evm_image_debian:archive(Recipe, Work, Progress) of
@@ -209,15 +212,16 @@ room(Bytes) ->
     case evm_image_store:usage() + Bytes =< Max of
         true -> ok;
         false ->
-            #{bytes := Used} = evm_image_store:gc(fun(_) -> true end, max(0, Max - Bytes)),
-            case Used + Bytes =< Max of
-                true -> ok;
-                false -> {error, {cache_full, Used + Bytes, Max}}
+            case evm_image_store:gc(fun(_) -> true end, max(0, Max - Bytes)) of
+                {ok, #{bytes := Used}} when Used + Bytes =< Max -> ok;
+                {ok, #{bytes := Used}} -> {error, {cache_full, Used + Bytes, Max}};
+                {error, _} = Error -> Error
             end
     end.
 
 %% @doc Removes what none of these dists names, and more where the cache is too big.
--spec gc([spec()]) -> #{removed := [file:filename()], freed := non_neg_integer(), bytes := non_neg_integer()}.
+-spec gc([spec()]) ->
+    {ok, #{removed := [file:filename()], freed := non_neg_integer(), bytes := non_neg_integer()}} | {error, evm_image_store:error()}.
 gc(Specs) ->
     Keys = [Key || Spec <- Specs, {ok, Key} <- [key(Spec)]],
     evm_image_store:gc(fun(Key) -> lists:member(Key, Keys) end, max_bytes()).

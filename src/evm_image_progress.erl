@@ -48,7 +48,8 @@ text(Dist, Progress) -> unicode:characters_to_list([atom_to_binary(Dist), ": ", 
 
 words(#{stage := wait}) -> "somebody else is fetching it";
 words(#{stage := download, bytes := Bytes, total := Total}) when is_integer(Total), Total > 0 ->
-    Full = Bytes * ?BAR div Total,
+    %% a server may give more than it said
+    Full = min(Bytes, Total) * ?BAR div Total,
     io_lib:format("~3b % [~ts~ts] ~ts of ~ts",
                   [Bytes * 100 div Total, lists:duplicate(Full, $#), lists:duplicate(?BAR - Full, $.), mib(Bytes), mib(Total)]);
 words(#{stage := download, bytes := Bytes}) -> [mib(Bytes), " fetched"];

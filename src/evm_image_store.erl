@@ -10,7 +10,7 @@
 %% the same time stamp, so that one that was written to shows by its own.
 -module(evm_image_store).
 
--export([dir/0, lock/3, find/1, work/1, put/3, gc/2, usage/0, now_ms/0, hash/1, posix/2]).
+-export([dir/0, lock/3, find/1, present/1, work/1, put/3, gc/2, usage/0, now_ms/0, hash/1, posix/2]).
 -export_type([key/0, error/0]).
 
 -include_lib("kernel/include/file.hrl").
@@ -27,6 +27,8 @@
 %% how soon somebody who waits is told: ms
 -define(SOON_MS, 200).
 -define(REF_MAX, 1000).
+%% the lock of the names of all: while an image gets its own, and while some go
+-define(CACHE, "cache").
 %% how long a cut download waits to be resumed: s
 -define(STALE_S, 604800).
 
@@ -160,9 +162,7 @@ put(Key, File, Room) ->
         seal(File),
         done(filelib:ensure_dir(image(Hash)), dir()),
         done(filelib:ensure_dir(ref(Key)), dir()),
-        done(file:rename(File, image(Hash)), image(Hash)),
-        ok = sync_dir(path(["images"])),
-        write_ref(Key, {image, Hash, Bytes}),
+        done(lock(?CACHE, fun() -> name(Key, File, Hash, Bytes) end, fun() -> ok end), dir()),
         maybe_remove(path(["tmp", Key])),
         {ok, image(Hash)}
     catch
@@ -170,6 +170,12 @@ put(Key, File, Room) ->
         throw:{Where, {error, Posix}} when is_atom(Posix) -> {error, posix(Posix, Where)};
         throw:{_, {error, _} = Error} -> Error
     end.
+
+%% An image without a reference is what gc/2 removes.
+name(Key, File, Hash, Bytes) ->
+    done(file:rename(File, image(Hash)), image(Hash)),
+    ok = sync_dir(path(["images"])),
+    write_ref(Key, {image, Hash, Bytes}).
 
 done(ok, _Where) -> ok;
 done({error, _} = Error, Where) -> throw({Where, Error}).
@@ -243,8 +249,11 @@ disk_bytes(File) ->
 %% doesn't want, the images that no reference names and, while images take more than
 %% `Max' bytes, those that weren't asked for the longest. What a running machine or
 %% a state needs stays.
--spec gc(fun((key()) -> boolean()), Max :: non_neg_integer()) -> #{removed := [file:filename()], freed := non_neg_integer(), bytes := non_neg_integer()}.
-gc(Keep, Max) ->
+-spec gc(fun((key()) -> boolean()), Max :: non_neg_integer()) ->
+    {ok, #{removed := [file:filename()], freed := non_neg_integer(), bytes := non_neg_integer()}} | {error, error()}.
+gc(Keep, Max) -> lock(?CACHE, fun() -> {ok, clear(Keep, Max)} end, fun() -> ok end).
+
+clear(Keep, Max) ->
     ok = sweep(0),
     Refs = [filename:basename(R) || R <- filelib:wildcard(path(["refs", "*"]))],
     _ = [file:delete(ref(Key)) || Key <- Refs, not Keep(Key) orelse find_quietly(Key) =:= missing],
@@ -259,6 +268,10 @@ sweep(Seconds) ->
          || Dir <- filelib:wildcard(path(["tmp", "*"])),
             {ok, #file_info{mtime = Begun}} <- [file:read_file_info(Dir, [{time, posix}])], Begun =< Old],
     ok.
+
+%% @doc Is it there? Nobody wants it by that.
+-spec present(key()) -> boolean().
+present(Key) -> find_quietly(Key) =/= missing.
 
 find_quietly(Key) ->
     case read_ref(Key) of

@@ -13,11 +13,14 @@
 -define(MIB, 1048576).
 %% of a file system beside its files
 -define(SPARE, 33554432).
+-define(BLOCK, 4096).
+%% beside those of its files
+-define(INODES, 4096).
 %% A write that finds no room on the host's disk is an error of the guest's.
 -define(SCRIPT,
     "set -e; mkdir -p /run/image; mount -t ext4 -o noatime,errors=remount-ro /dev/ubdb /run/image; "
     "tar --extract --file=/dev/ubda --directory=/run/image --preserve-permissions --same-owner --numeric-owner "
-    "--xattrs --xattrs-include='*' --exclude='./dev/*' --exclude='dev/*' --warning=no-timestamp; "
+    "--xattrs --xattrs-include='*' --anchored --exclude='./dev/*' --exclude='dev/*' --warning=no-timestamp; "
     "mkdir -p /run/image/dev /run/image/proc /run/image/sys /run/image/run /run/image/tmp; sync -f /run/image; umount /run/image"
 ).
 
@@ -25,11 +28,16 @@
 -spec image(file:filename(), What :: string(), Max :: pos_integer()) -> {ok, file:filename()} | {error, evm_image_unpack:error()}.
 image(Tar, What, Max) ->
     Image = filename:join(filename:dirname(Tar), "image"),
-    Bytes = needed(filelib:file_size(Tar)),
+    case entries(Tar, What) of
+        {ok, Entries} -> image(Tar, Image, Entries, needed(filelib:file_size(Tar), Entries), What, Max);
+        {error, _} = Error -> Error
+    end.
+
+image(Tar, Image, Entries, Bytes, What, Max) ->
     steps([
         fun() -> bounded(Bytes, What, Max) end,
         fun() -> reserve(Image, Bytes) end,
-        fun() -> make(Image) end,
+        fun() -> make(Image, Entries) end,
         fun() -> fill(Tar, Image, What) end
     ], Image).
 
@@ -40,8 +48,18 @@ steps([Step | Rest], Image) ->
         {error, _} = Error -> Error
     end.
 
-%% Whole MiB; a tenth for what the file system keeps of its own.
-needed(Tar) -> (Tar + Tar div 8 + ?SPARE + ?MIB - 1) div ?MIB * ?MIB.
+%% How many files: a small one takes more of a file system than of an archive.
+entries(Tar, What) ->
+    Count = counters:new(1, []),
+    Lines = fun(Text) -> counters:add(Count, 1, length(binary:matches(Text, <<"\n">>))) end,
+    case evm_image_tool:run("tar", ["--list", "--file", Tar], #{time => ?UNPACK_MS, on_text => Lines}) of
+        {ok, _} -> {ok, counters:get(Count, 1)};
+        {error, {program_failed, _, _, Text}} -> {error, {bad_archive, What, Text}};
+        {error, _} = Error -> Error
+    end.
+
+%% Whole MiB; a tenth and a block a file for what the file system keeps of its own.
+needed(Tar, Entries) -> (Tar + Tar div 8 + Entries * ?BLOCK + ?SPARE + ?MIB - 1) div ?MIB * ?MIB.
 
 bounded(Bytes, _What, Max) when Bytes =< Max + ?SPARE + Max div 4 -> ok;
 bounded(_Bytes, What, Max) -> {error, {bomb, What, Max}}.
@@ -65,8 +83,9 @@ reserve(Image, Bytes) ->
     end.
 
 %% Without a journal: it is never written to again.
-make(Image) ->
-    Args = ["-q", "-F", "-t", "ext4", "-b", "4096", "-m", "0", "-i", "8192", "-O", "^has_journal,^resize_inode", "-E", "nodiscard", "--", Image],
+make(Image, Entries) ->
+    Inodes = integer_to_list(Entries + Entries div 8 + ?INODES),
+    Args = ["-q", "-F", "-t", "ext4", "-b", integer_to_list(?BLOCK), "-m", "0", "-N", Inodes, "-O", "^has_journal,^resize_inode", "-E", "nodiscard", "--", Image],
     case evm_image_tool:run("mke2fs", Args, #{time => ?BOOT_MS}) of
         {ok, _} -> ok;
         {error, _} = Error -> Error

@@ -50,7 +50,7 @@ all() ->
         a_cut_that_goes_on_is_told_and_resumed_later, a_file_that_changed_half_way_is_fetched_anew,
         a_server_that_mixes_versions_is_found_out, a_redirect_is_followed_to_https_only, an_unknown_authority_is_refused,
         an_endless_download_is_bounded, a_silent_server_is_given_up, a_status_is_told, every_way_of_packing,
-        a_tar_keeps_owners_and_modes, a_tar_s_names_stay_inside, a_bomb_is_bounded, what_is_no_file_system_is_told,
+        a_tar_keeps_owners_and_modes, a_tar_may_be_of_small_files, a_tar_s_names_stay_inside, a_bomb_is_bounded, what_is_no_file_system_is_told,
         a_local_file_is_taken_in, one_download_for_two_askers, one_download_for_two_beams, who_ends_ends_the_download,
         a_killed_beam_leaves_no_half_file, a_full_disk_is_told, a_changed_image_is_fetched_anew, the_cache_is_bounded,
         gc_keeps_what_is_used, a_supervisor_does_not_wait, the_owner_is_told, a_debian_is_made_here, run_says_what_it_waits_for
@@ -301,6 +301,18 @@ a_tar_keeps_owners_and_modes(Config) ->
     V = vm([{dist, local}, {mem, 64}]),
     <<"640 7:8">> = out(V, "stat -c '%a %u:%g' /etc/mark"),
     <<"4755 7:8">> = out(V, "stat -c '%a %u:%g' /bin/busybox"),
+    stop(V).
+
+%% Each takes a block and an inode; and a folder is like any, if it is called dev.
+a_tar_may_be_of_small_files(Config) ->
+    Dir = ?config(dir, Config),
+    {0, _, _} = sh(["set -e; cd ", Dir, "; mkdir -p small/many small/a/dev; cd small; echo x | split -b 1 - many/last;"
+                    "echo kept > a/dev/file; i=0; while [ $i -lt 9000 ]; do : > many/$i; i=$((i + 1)); done;"
+                    "cp ../root.tar ../small.tar; tar -rf ../small.tar ."]),
+    dist(small, [{uri, filename:join(Dir, "small.tar")}]),
+    V = vm([{dist, small}, {mem, 64}]),
+    <<"9002">> = out(V, "ls /many | wc -l"),
+    <<"kept">> = out(V, "cat /a/dev/file"),
     stop(V).
 
 a_tar_s_names_stay_inside(Config) ->
