@@ -59,7 +59,7 @@ named({error, Reason}, Part, File) ->
     _ = file:delete(Part),
     {error, case Reason of Posix when is_atom(Posix) -> {local, Posix, File}; _ -> Reason end}.
 
-%% What is no hole in any of them would fit: in whole MiB.
+%% What is no hole in any of them would fit, and an inode for each 2 KiB of it: in whole MiB.
 needed(Files) ->
     Bytes = lists:sum([taken(File) || File <- Files]),
     (Bytes + Bytes div 4 + ?SPARE) div ?MIB * ?MIB.
@@ -102,7 +102,7 @@ script(Count) ->
     Mounts = [io_lib:format("mkdir -p /run/e/~b; mount -t ext4 -o ro,noload ~ts /run/e/~b; ", [N, Device(N), N]) || N <- lists:seq(1, Count - 1)],
     Lower = [io_lib:format("/run/e/~b/upper:", [N]) || N <- lists:seq(Count - 1, 1, -1)],
     unicode:characters_to_binary([
-        "set -e; mke2fs -q -F -t ext4 -b 4096 -m 0 -i 8192 -E nodiscard,lazy_itable_init=1,lazy_journal_init=1 ", Device(Count), "; "
+        "set -e; mke2fs -q -F -t ext4 -b 4096 -m 0 -i 2048 -E nodiscard,lazy_itable_init=1,lazy_journal_init=1 ", Device(Count), "; "
         "mkdir -p /run/e/0 /run/e/all /run/e/to; mount -o ro ", Device(0), " /run/e/0; ", Mounts,
         "mount -t overlay -o ro,lowerdir=", Lower, "/run/e/0 overlay /run/e/all; mount -t ext4 ", Device(Count), " /run/e/to; "
         "cp --archive --sparse=always --one-file-system /run/e/all/. /run/e/to; sync -f /run/e/to; umount /run/e/to"
