@@ -13,11 +13,15 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "jail.h"
 #include "kernel_elf.h"
 #include "layer.h"
 #include "util.h"
+
+#define LOCK_TRIES 10
+#define LOCK_PAUSE_NS 5000000
 
 /* Adds a host file; target NULL: the same path in the private root. */
 static struct jail_file *add_file(struct jail *jail, const char *source, const char *target,
@@ -89,6 +93,16 @@ static const char *disk_stage(unsigned int number)
 	return names[number];
 }
 
+/* Who only asks whether a disk is in use has its lock for a moment. */
+static int lock_soon(int fd, int operation)
+{
+	int tries = LOCK_TRIES, result;
+
+	while ((result = flock(fd, operation)) < 0 && errno == EWOULDBLOCK && --tries > 0)
+		nanosleep(&(const struct timespec){.tv_nsec = LOCK_PAUSE_NS}, NULL);
+	return result;
+}
+
 /* One writer a disk: UML's own lock is lost as soon as it closes another descriptor of the file. */
 static int lock_disk(struct jail *jail, unsigned int number, struct evum_error *error)
 {
@@ -106,7 +120,7 @@ static int lock_disk(struct jail *jail, unsigned int number, struct evum_error *
 				  disk->path);
 	if (S_ISREG(st.st_mode) && st.st_size < 512)
 		return jail_error(error, stage, EINVAL, "%s is empty", disk->path);
-	if (flock(fd, (disk->writable ? LOCK_EX : LOCK_SH) | LOCK_NB) < 0)
+	if (lock_soon(fd, (disk->writable ? LOCK_EX : LOCK_SH) | LOCK_NB) < 0)
 		return jail_error(error, stage, EBUSY, "%s is in use by another machine",
 				  disk->path);
 	return 0;

@@ -20,6 +20,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -123,6 +124,34 @@ static int fill(int fd, const char *template, unsigned int size, const struct la
 	return err;
 }
 
+/* Gives it its name, unless that is taken. */
+static int publish(const char *temporary, const char *path)
+{
+	if (renameat2(AT_FDCWD, temporary, AT_FDCWD, path, RENAME_NOREPLACE) == 0)
+		return 0;
+	/* NFS knows no such flag. */
+	if (errno != EINVAL || link(temporary, path) < 0)
+		return -errno;
+	(void)unlink(temporary);
+	return 0;
+}
+
+/* A directory's names are put on the host's disk. */
+static int sync_directory_of(const char *path)
+{
+	char *copy = strdup(path);
+	int fd, err;
+
+	if (!copy)
+		return -ENOMEM;
+	fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	/* EINVAL: this file system's names need no such thing. */
+	err = fd < 0 || (fsync(fd) < 0 && errno != EINVAL) ? -errno : 0;
+	fd_close(&fd);
+	free(copy);
+	return err;
+}
+
 int layer_make(const char *path, const char *template, unsigned int size,
 	       const struct layer_ids *ids, uid_t owner, bool synced)
 {
@@ -142,10 +171,11 @@ int layer_make(const char *path, const char *template, unsigned int size,
 		err = -errno;
 	if (!err && synced && fsync(fd) < 0)
 		err = -errno;
-	if (!err && renameat2(AT_FDCWD, temporary, AT_FDCWD, path, RENAME_NOREPLACE) < 0)
-		err = -errno;
+	err = err ? err : publish(temporary, path);
 	if (err)
 		unlink(temporary);
+	else if (synced)
+		err = sync_directory_of(path);
 	close(fd);
 	free(temporary);
 	return err;

@@ -25,7 +25,7 @@ end_per_testcase(Case, Config) ->
 
 all() ->
     [
-        a_temporary_layer_ends_with_its_machine, a_named_layer_keeps_what_was_written, a_layer_takes_one_machine,
+        a_temporary_layer_ends_with_its_machine, a_named_layer_keeps_what_was_written, a_layer_that_had_errors_is_used, a_layer_takes_one_machine,
         layers_lie_on_layers, a_changed_base_is_refused, a_forged_head_is_refused, nothing_below_can_be_written,
         a_full_layer_is_told_to_the_guest, a_full_host_ends_no_machine, a_durable_layer_is_synced, memory_leaves_nothing_on_the_host,
         whatever_is_killed_no_layer_is_left, a_layer_left_behind_is_swept, what_cannot_be_a_layer_is_told, a_layer_costs_what_was_written
@@ -62,6 +62,17 @@ a_named_layer_keeps_what_was_written(Config) ->
     stop(X),
     [] = layers(Config),
     Before = sum(?config(image, Config)).
+
+%% As after the host's disk was full: ext4 has it in its superblock, and grows no more.
+a_layer_that_had_errors_is_used(Config) ->
+    Layer = ?config(layer, Config),
+    V = vm([{dist, small}, {disk, Layer}]),
+    <<"kept">> = out(V, "echo kept > /etc/mark; cat /etc/mark"),
+    stop(V),
+    {0, _, _} = evum_test_lib:sh(["PATH=$PATH:/usr/sbin:/sbin; debugfs -w -R 'set_super_value state 2' ", Layer]),
+    W = vm([{dist, small}, {disk, Layer}]),
+    <<"kept">> = out(W, "cat /etc/mark"),
+    stop(W).
 
 a_layer_takes_one_machine(Config) ->
     Layer = ?config(layer, Config),

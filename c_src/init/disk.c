@@ -11,6 +11,7 @@
 #define _GNU_SOURCE
 #include "disk.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -26,6 +27,7 @@
 
 #define DEVICE_MAX 16
 #define LAYER_BLOCK 4096u
+#define SUPERBLOCK 1024 /* where an ext4 has it */
 
 /* ext4's own, which <linux/fs.h> lacks. */
 #define EXT4_IOC_RESIZE_FS _IOW('f', 16, uint64_t)
@@ -99,7 +101,22 @@ static int mount_layer(struct boot *boot, unsigned int number, const char *where
 	return boot_error(boot, "cannot mount layer %u of the disk: %s", number, strerror(errno));
 }
 
-/* A layer is made smaller than its file: it grows when it is mounted first. */
+/* Blocks of the ext4 on a device, as its superblock has it; 0 where that can't be read. */
+static uint64_t count_blocks(int device)
+{
+	uint32_t low, high;
+
+	if (pread(device, &low, sizeof(low), SUPERBLOCK + 0x4) != sizeof(low) ||
+	    pread(device, &high, sizeof(high), SUPERBLOCK + 0x150) != sizeof(high))
+		return 0;
+	return (uint64_t)le32toh(high) << 32 | le32toh(low);
+}
+
+/*
+ * A layer is made smaller than its file: it grows when it is mounted first.  Later it
+ * isn't tried: after an error, as of a host's disk that was full, ext4 refuses even
+ * that which changes nothing.
+ */
 static int grow(struct boot *boot, unsigned int number, const char *where)
 {
 	char name[DEVICE_MAX];
@@ -112,7 +129,8 @@ static int grow(struct boot *boot, unsigned int number, const char *where)
 	if (device < 0 || root < 0 || ioctl(device, BLKGETSIZE64, &bytes) < 0)
 		result = -errno;
 	blocks = bytes / LAYER_BLOCK;
-	if (result == 0 && ioctl(root, EXT4_IOC_RESIZE_FS, &blocks) < 0)
+	if (result == 0 && count_blocks(device) != blocks &&
+	    ioctl(root, EXT4_IOC_RESIZE_FS, &blocks) < 0)
 		result = -errno;
 	close(device);
 	close(root);
