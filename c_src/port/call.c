@@ -64,7 +64,8 @@ static int start_machine(struct call *call, struct evum_error *error)
 	if (err)
 		return err;
 	frames_init(&call->port->frames, &config);
-	if (config.layer_temporary && config.layer_count)
+	/* What is no such number libevum refuses. */
+	if (config.layer_temporary && config.layer_count && config.layer_count < config.disk_count)
 		call->port->temporary = strdup(config.disks[config.layer_count].path);
 	return evum_vm_start(&config, event_handler, call->port, &call->port->vm, error);
 }

@@ -199,8 +199,13 @@ static int port_run(struct port *port)
 
 		if (count < 0 && errno != EINTR)
 			return -errno;
+		/* A word of Erlang's that ends a flow goes before frames that came after it. */
 		for (int i = 0; i < count && !err; i++)
-			err = event_dispatch(port, &events[i]);
+			if (events[i].data.u32 == SOURCE_IN)
+				err = event_dispatch(port, &events[i]);
+		for (int i = 0; i < count && !err; i++)
+			if (events[i].data.u32 != SOURCE_IN)
+				err = event_dispatch(port, &events[i]);
 		if (!err)
 			err = flows_expire(port);
 		if (!err)
