@@ -22,7 +22,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/time.h>
 #include <unistd.h>
 
 #include "file/copy.h"
@@ -33,6 +32,7 @@
 
 #define EXTENTS_MAX 1024
 #define LOCK_SECONDS_MAX 600u
+#define LOCK_PAUSE_MS 50
 /* What the loop ends with besides errors: the BEAM is gone. */
 #define FILE_EOF 1
 
@@ -121,29 +121,28 @@ static int sync_handler(struct file *file)
 	return reply(file, sync_path(path));
 }
 
-static void wake_handler(int signal)
-{
-	(void)signal;
-}
-
 /* Its descriptor stays open, and with it the lock. */
-static int lock_path(const char *path, unsigned int seconds)
+static int lock_path(struct file *file, const char *path, unsigned int seconds)
 {
-	/* again and again: the first may come before the wait has begun */
-	const struct itimerval timer = {.it_value.tv_sec = seconds, .it_interval.tv_usec = 100000};
-	const struct sigaction wake = {.sa_handler = wake_handler};
+	/* The end of the peer's end comes without being asked for. */
+	struct pollfd peer = {.fd = file->wire.in};
+	unsigned int tries = seconds * 1000 / LOCK_PAUSE_MS;
 	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	int err;
+	int err = 0;
 
 	if (fd < 0)
 		return -errno;
-	sigaction(SIGALRM, &wake, NULL);
-	setitimer(ITIMER_REAL, &timer, NULL);
-	err = flock(fd, LOCK_EX) < 0 ? -errno : 0;
-	setitimer(ITIMER_REAL, &(const struct itimerval){0}, NULL);
+	while (!err && flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		if (errno != EWOULDBLOCK)
+			err = -errno;
+		else if (tries-- == 0)
+			err = -ETIMEDOUT;
+		else if (poll(&peer, 1, LOCK_PAUSE_MS) > 0)
+			err = -ECANCELED;
+	}
 	if (err)
 		close(fd);
-	return err == -EINTR ? -ETIMEDOUT : err;
+	return err;
 }
 
 static int lock_handler(struct file *file)
@@ -154,7 +153,7 @@ static int lock_handler(struct file *file)
 	if (file->rpc.count != 2 || term_get_string(&file->rpc.args, &path) < 0 ||
 	    term_get_u32(&file->rpc.args, 1, &seconds) < 0 || seconds > LOCK_SECONDS_MAX)
 		return reply(file, -EINVAL);
-	return reply(file, lock_path(path, seconds));
+	return reply(file, lock_path(file, path, seconds));
 }
 
 static int idle_handler(struct file *file)
