@@ -143,18 +143,24 @@ thaw(Vm) ->
 diff(Vm) ->
     Program = #{argv => [<<"diff">>], env => [], builtin => true, timeout => ?DIFF_MS, max_output => ?DIFF_MAX},
     case evum_proc:exec(Vm, Program) of
-        {ok, #{status := 0, stdout := Out}} -> {ok, lists:keysort(2, changes(binary:split(Out, <<0>>, [global, trim])))};
+        {ok, #{status := 0, stdout := Out}} -> changes([change(Record) || Record <- binary:split(Out, <<0>>, [global, trim])]);
         {ok, #{status := _}} -> {error, eproto};
         {error, enoent} -> {error, not_layered};
         {error, {Why, #{}}} when Why =:= timeout; Why =:= max_output -> {error, {diff_too_large, Why}};
         {error, _} = Error -> Error
     end.
 
-changes(Records) -> [change(Record) || Record <- Records].
+%% A guest's root may have had a hand in it.
+changes(Changes) ->
+    case lists:member(none, Changes) of
+        true -> {error, eproto};
+        false -> {ok, lists:keysort(2, Changes)}
+    end.
 
 change(<<$A, Path/binary>>) -> {added, Path};
 change(<<$C, Path/binary>>) -> {changed, Path};
-change(<<$R, Path/binary>>) -> {removed, Path}.
+change(<<$R, Path/binary>>) -> {removed, Path};
+change(_) -> none.
 
 %% @doc Takes back all that the machine has written: its power is cut, and it boots from
 %% what it was created of.
