@@ -31,10 +31,10 @@ static int open_layer(void)
 	return open(UPPER_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 }
 
+/* EINVAL: it isn't frozen. */
 static int thaw(int layer)
 {
-	/* EINVAL: it isn't frozen */
-	return ioctl(layer, FITHAW, 0) < 0 && errno != EINVAL ? errno : 0;
+	return ioctl(layer, FITHAW, 0) < 0 ? errno : 0;
 }
 
 /* Waits for the pipe's end.  ETIME where it was silent for too long. */
@@ -67,6 +67,7 @@ static _Noreturn void hold(int pipe)
 	(void)!write(STDOUT_FILENO, frozen, strlen(frozen));
 	close(STDOUT_FILENO);
 	result = wait_for_end(pipe);
+	/* Where somebody else ended it before, no copy is good. */
 	thawed = thaw(layer);
 	_exit(thawed != 0 ? thawed : result);
 }
@@ -109,7 +110,8 @@ int freeze_main(char **args)
 int thaw_main(char **args)
 {
 	int layer = open_layer();
+	int result = layer < 0 ? errno : thaw(layer);
 
 	(void)args;
-	return layer < 0 ? errno : thaw(layer);
+	return result == EINVAL ? 0 : result;
 }
