@@ -19,7 +19,7 @@
 #include "check.h"
 #include "port_text.h"
 
-#define PEER_PATIENCE_MS 20000
+#define PEER_PATIENCE_MS 60000
 #define PEER_FRAME_MAX 262144u
 
 struct peer {

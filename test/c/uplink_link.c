@@ -34,6 +34,16 @@ static void host_runs(const char *command)
 	CHECK(system(command) == 0);
 }
 
+/* Until an interface that has come up has its queue, some time later, it drops what is sent. */
+static void await_queue(const char *interface)
+{
+	char command[128];
+
+	snprintf(command, sizeof(command),
+		 "while ip link show dev %s | grep -q 'qdisc noop '; do :; done", interface);
+	host_runs(command);
+}
+
 /* A socket that has the interface's frames; joined: with a virtio header before each. */
 static int cable_open(const char *interface, bool joined)
 {
@@ -48,6 +58,7 @@ static int cable_open(const char *interface, bool joined)
 	CHECK(fd >= 0 && name.sll_ifindex > 0);
 	CHECK(setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, &on, sizeof(on)) == 0);
 	CHECK(bind(fd, (struct sockaddr *)&name, sizeof(name)) == 0);
+	await_queue(interface);
 	return fd;
 }
 
@@ -166,6 +177,7 @@ static void an_interface_s_frames_come(void)
 {
 	host_runs(
 		"ip link add v0 type veth peer name v1 && ip link set v0 up && ip link set v1 up");
+	await_queue("v0");
 	start("packet,[\"v0\"]", "{reply,1,{ok,1500}}");
 	frames_go_both_ways("v1");
 	too_long_a_frame_stays_here();
