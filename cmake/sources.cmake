@@ -13,7 +13,7 @@ evum_sources(LIBEVUM_SOURCES c_src
 
 set(PORT_MAIN ${PROJECT_SOURCE_DIR}/c_src/port/main.c)
 evum_sources(PORT_SOURCES c_src/port
-  backlog batch bulk burst call event flows frames offers request rpc start term wire)
+  backlog batch bulk burst call event flows frames input offers request rpc start term wire)
 
 set(ATTACH_MAIN ${PROJECT_SOURCE_DIR}/c_src/attach/main.c)
 evum_sources(ATTACH_SOURCES c_src/attach

@@ -12,7 +12,7 @@
  * were sent before it, and the receiver answers when it has written them.
  *
  * Nothing is lost for a receiver that is late: what it doesn't take is held, and the
- * NIC isn't read, so its guest waits.  One that takes nothing for FLOW_STALL_MS
+ * NIC isn't read, so its guest waits.  One that needs more than FLOW_HOLD_MS
  * would hold up the guest's other neighbours: its flow ends, and what was held goes
  * through Erlang, where it is queued and counted.
  */
@@ -29,8 +29,8 @@
 
 /* How long a NIC isn't read for an offer that doesn't come. */
 #define FLOW_OFFER_MS 50
-/* How long it isn't read for a receiver that takes nothing. */
-#define FLOW_STALL_MS 50
+/* How long it isn't read until a receiver has taken all that is held. */
+#define FLOW_HOLD_MS 50
 /* Counts aren't older when nobody asks for them. */
 #define FLOW_REPORT_MS 1000
 
@@ -378,7 +378,7 @@ static void hold(struct port *port, struct flow *flow, const struct burst *burst
 			       burst->parts[i].iov_len))
 			port->frames.nics[flow->nic].counters.rx_dropped++;
 	if (!flow->deadline)
-		wait_until(&port->flows, flow, now_ms() + FLOW_STALL_MS);
+		wait_until(&port->flows, flow, now_ms() + FLOW_HOLD_MS);
 }
 
 int flows_send(struct port *port, struct flow *flow, const struct iovec *parts, unsigned int number)
@@ -415,8 +415,6 @@ static int drain(struct port *port, struct flow *flow)
 		queue_take(&flow->queue);
 	if (!flow->queue.len)
 		wait_until(&port->flows, flow, 0);
-	else if (sent)
-		wait_until(&port->flows, flow, now_ms() + FLOW_STALL_MS);
 	return 0;
 }
 

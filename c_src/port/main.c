@@ -32,9 +32,6 @@
 /* How long the machine's end may take once the BEAM is gone. */
 #define END_SECONDS 10
 
-/* What the loop ends with besides errors: the BEAM is gone. */
-#define PORT_EOF 1
-
 static int epoll_set(struct port *port, int op, int fd, uint32_t events, enum port_source source)
 {
 	struct epoll_event event = {.events = events, .data.u32 = source};
@@ -86,44 +83,6 @@ static void port_free_vm(struct port *port)
 	bulk_free(&port->bulk);
 }
 
-static int frame_dispatch(struct port *port, const struct wire_frame *frame)
-{
-	switch (frame->bytes[0]) {
-	case CHANNEL_CONTROL:
-		return call_dispatch(port, frame);
-	case CHANNEL_CONSOLE:
-		return bulk_console(port, frame);
-	case CHANNEL_FRAMES:
-		return port->vm ? frames_deliver(port, frame) : 0;
-	case CHANNEL_CREDIT:
-		return bulk_credit(port, frame);
-	case CHANNEL_STREAM:
-		return bulk_stream(port, frame);
-	case CHANNEL_FLOW:
-		return flows_message(port, frame);
-	default:
-		return -EPROTO;
-	}
-}
-
-/* Reads once and handles each whole frame.  After the last event it only reads. */
-static int in_handler(struct port *port)
-{
-	struct wire_frame frame;
-	int err = wire_read(&port->wire);
-
-	if (err == 0 || err == -ECONNRESET)
-		return PORT_EOF;
-	if (err < 0)
-		return err == -EAGAIN || err == -EINTR ? 0 : err;
-	while ((err = wire_next(&port->wire, &frame)) > 0) {
-		err = port->down ? 0 : frame_dispatch(port, &frame);
-		if (err)
-			return err;
-	}
-	return err;
-}
-
 static int vm_handler(struct port *port)
 {
 	int result;
@@ -151,7 +110,7 @@ static int event_dispatch(struct port *port, const struct epoll_event *event)
 		return frames_handler(port, event->data.u32 - SOURCE_NIC, event->events);
 	switch (event->data.u32) {
 	case SOURCE_IN:
-		return in_handler(port);
+		return input_handler(port);
 	case SOURCE_OUT:
 		/* The loop flushes; an error means that nobody is left to read. */
 		return event->events & (EPOLLERR | EPOLLHUP) ? PORT_EOF : 0;
@@ -199,13 +158,8 @@ static int port_run(struct port *port)
 
 		if (count < 0 && errno != EINTR)
 			return -errno;
-		/* A word of Erlang's that ends a flow goes before frames that came after it. */
 		for (int i = 0; i < count && !err; i++)
-			if (events[i].data.u32 == SOURCE_IN)
-				err = event_dispatch(port, &events[i]);
-		for (int i = 0; i < count && !err; i++)
-			if (events[i].data.u32 != SOURCE_IN)
-				err = event_dispatch(port, &events[i]);
+			err = event_dispatch(port, &events[i]);
 		if (!err)
 			err = flows_expire(port);
 		if (!err)

@@ -78,6 +78,14 @@ void bulk_free(struct bulk *bulk);
 
 void frames_init(struct frames *frames, const struct evum_config *config);
 int frames_link(struct port *port, unsigned int number, int fd); /* fd: -1 when it went down */
+/* What the loop ends with besides errors: the BEAM is gone. */
+#define PORT_EOF 1
+
+/* Reads once and handles each whole frame; PORT_EOF.  After the last event it only reads. */
+int input_handler(struct port *port);
+/* The same, where there is something. */
+int input_first(struct port *port);
+
 /* Frames of the same header, each with its length in front, to Erlang. */
 int frames_send(struct port *port, unsigned int number, const struct iovec *parts,
 		unsigned int count);

@@ -448,6 +448,50 @@ static void a_receiver_that_stands_still_holds_up_nobody(void)
 	close_both(&a, &b);
 }
 
+/* One that takes a frame now and then is as good as one that takes none. */
+static void a_slow_receiver_is_not_waited_for(void)
+{
+	uint8_t frame[FRAME];
+	struct machine a;
+	struct machine b;
+
+	open_both(&a, &b);
+	open_flow(&a, &b);
+	fill(&a, &b);
+	for (int i = 0; i < 100 && a.port.flows.used; i++) {
+		/* Room for the sender comes with a part of the whole. */
+		for (int taken = 0; taken < 3; taken++)
+			CHECK(recv(b.guest, frame, sizeof(frame), MSG_DONTWAIT) > 0);
+		run_for(&a, 5);
+	}
+	CHECK(!a.port.flows.used);
+	close_both(&a, &b);
+}
+
+static void a_word_of_erlangs_goes_before_later_frames(void)
+{
+	uint8_t word[15] = {0, 0, 0, 11, CHANNEL_FLOW, EVUM_FLOW_END, 0};
+	struct machine a;
+	struct machine b;
+	int input[2];
+
+	open_both(&a, &b);
+	open_flow(&a, &b);
+	CHECK(pipe2(input, O_NONBLOCK | O_CLOEXEC) == 0);
+	a.port.wire.in = input[0];
+	wire_put32(word + 11, ID);
+	CHECK(write(input[1], word, sizeof(word)) == sizeof(word));
+	CHECK(guest_send(&a, &b, 0));
+	CHECK(frames_handler(&a.port, 0, EPOLLIN) == 0);
+	run(&a);
+	expect_end(&a, EVUM_FLOW_TOLD, 0);
+	expect_batch(&a, 1);
+	CHECK(guest_read(&b, 0) == 0);
+	close(input[0]);
+	close(input[1]);
+	close_both(&a, &b);
+}
+
 /* Whoever finds the mailbox doesn't know the secret. */
 static void a_forged_offer_is_thrown_away(void)
 {
@@ -576,6 +620,8 @@ int main(void)
 	a_sender_that_goes_ends_it();
 	what_a_late_receiver_does_not_take_is_held();
 	a_receiver_that_stands_still_holds_up_nobody();
+	a_slow_receiver_is_not_waited_for();
+	a_word_of_erlangs_goes_before_later_frames();
 	a_forged_offer_is_thrown_away();
 	another_users_offer_is_thrown_away();
 	long_frames_go_by_erlang();
