@@ -92,8 +92,8 @@ top(#{}) ->
         {error, _} = Error -> Error
     end.
 
-%% The name says who writes: namespace, number and birth of its BEAM. A number comes
-%% again, with another birth.
+%% The name says who writes: host, namespace, number and birth of its BEAM. A number
+%% comes again, with another birth; the folder may be one that several hosts have.
 temporary() ->
     Pid = os:getpid(),
     Unique = integer_to_list(erlang:unique_integer([positive])),
@@ -112,7 +112,8 @@ is_left(Name) ->
 
 namespace() ->
     {ok, "pid:[" ++ Number} = file:read_link("/proc/self/ns/pid"),
-    lists:droplast(Number).
+    {ok, Host} = inet:gethostname(),
+    lists:concat([erlang:phash2(Host), ".", lists:droplast(Number)]).
 
 birth(Pid) ->
     case file:read_file(filename:join(["/proc", Pid, "stat"])) of

@@ -12,6 +12,8 @@
 -define(BOOT_MS, 60000).
 -define(COPY_MS, 3600000).
 -define(MIB, 1048576).
+%% the user that the machines of root run as
+-define(NOBODY, 65534).
 %% of a file system beside its files
 -define(SPARE, 67108864).
 
@@ -37,8 +39,9 @@ write(#{base := Base, layers := Layers}, Part) ->
         {ok, Fd} ->
             Sized = sized(Fd, needed([Base | Layers])),
             ok = file:close(Fd),
-            %% a machine that root starts runs as 65534
-            ok = file:change_mode(Part, 8#666),
+            %% a machine that root starts runs as this user, an ordinary one's as he does
+            ok = file:change_mode(Part, 8#600),
+            _ = file:change_owner(Part, ?NOBODY, ?NOBODY),
             case Sized of
                 ok -> fill([Base | Layers], Part);
                 {error, _} -> Sized
@@ -48,6 +51,7 @@ write(#{base := Base, layers := Layers}, Part) ->
     end.
 
 named(ok, Part, File) ->
+    _ = file:change_owner(Part, 0, 0),
     ok = file:change_mode(Part, 8#644),
     Bytes = taken(Part),
     case file:rename(Part, File) of
