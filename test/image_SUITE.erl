@@ -8,7 +8,7 @@
 -export([all/0, suite/0, init_per_suite/1, end_per_suite/1, init_per_testcase/2, end_per_testcase/2]).
 -compile([export_all, nowarn_export_all]).
 
--import(evum_test_lib, [vm/1, stop/1, out/2, sentence/1, sh/1, sh/2]).
+-import(evum_test_lib, [vm/1, stop/1, until/1, out/2, sentence/1, sh/1, sh/2]).
 
 suite() -> [{timetrap, {seconds, 120}}].
 
@@ -92,6 +92,12 @@ dist(Name, Entry) -> ok = application:set_env(evum, dist, [{Name, Entry}]).
 
 behave(Config, Fun) -> image_server:behave(?config(server, Config), "/image", Fun).
 
+%% The connection ends when all that was sent is kept.
+cut(Config, File, Max) ->
+    image_server:cut(File, Max, fun(Size) ->
+        until(fun() -> [Size] =:= [filelib:file_size(F) || F <- filelib:wildcard(filename:join([?config(cache, Config), "tmp", "*", "part"]))] end)
+    end).
+
 requests(Config) -> image_server:requests(?config(server, Config)).
 
 images(Config) -> filelib:wildcard(filename:join([?config(cache, Config), "images", "*"])).
@@ -154,7 +160,7 @@ a_cut_is_resumed(Config) ->
     Packed = packed(Config),
     web(Config, Packed),
     Third = byte_size(Packed) div 3,
-    behave(Config, image_server:cut({Packed, "\"v1\""}, Third + 1)),
+    behave(Config, cut(Config, {Packed, "\"v1\""}, Third + 1)),
     {ok, _} = evm:fetch(web),
     whole(Config),
     [First, #{"range" := "bytes=" ++ _, "if-range" := "\"v1\""} | _] = requests(Config),
@@ -164,7 +170,7 @@ a_cut_is_resumed(Config) ->
 a_cut_that_goes_on_is_told_and_resumed_later(Config) ->
     Packed = packed(Config),
     web(Config, Packed),
-    Cut = image_server:cut({Packed, "\"v1\""}, 1000),
+    Cut = cut(Config, {Packed, "\"v1\""}, 1000),
     Counter = counters:new(1, []),
     behave(Config, fun(Headers, Socket) ->
         counters:add(Counter, 1, 1),
@@ -187,7 +193,7 @@ a_file_that_changed_half_way_is_fetched_anew(Config) ->
     behave(Config, fun(Headers, Socket) ->
         counters:add(Counter, 1, 1),
         case counters:get(Counter, 1) of
-            1 -> (image_server:cut({Old, "\"old\""}, 5000))(Headers, Socket);
+            1 -> (cut(Config, {Old, "\"old\""}, 5000))(Headers, Socket);
             _ -> (image_server:file(Packed, "\"new\""))(Headers, Socket)
         end
     end),
@@ -203,7 +209,7 @@ a_server_that_mixes_versions_is_found_out(Config) ->
     behave(Config, fun(Headers, Socket) ->
         counters:add(Counter, 1, 1),
         case counters:get(Counter, 1) of
-            1 -> (image_server:cut({Old, "\"v1\""}, 5000))(Headers, Socket);
+            1 -> (cut(Config, {Old, "\"v1\""}, 5000))(Headers, Socket);
             _ -> (image_server:file(Packed))(Headers, Socket)
         end
     end),

@@ -5,7 +5,7 @@
 -module(image_server).
 
 -export([start/1, stop/1, url/2, behave/3, requests/1]).
--export([file/1, file/2, cut/2, status/2, send/2]).
+-export([file/1, file/2, cut/3, status/2, send/2]).
 
 -include_lib("public_key/include/public_key.hrl").
 
@@ -92,10 +92,11 @@ status(Line, Headers) ->
 
 %% The whole file, or what a range asks for while the version is the same.
 file(Bytes) -> file(Bytes, "\"v1\"").
-file(Bytes, Etag) -> cut({Bytes, Etag}, infinity).
+file(Bytes, Etag) -> cut({Bytes, Etag}, infinity, fun(_Size) -> ok end).
 
-%% As file/2, but the connection ends after so many bytes of the body.
-cut({Bytes, Etag}, Max) ->
+%% As file/2, but the connection ends after so many bytes of the body, once `Kept' has
+%% returned: what a client has read and not taken is lost to it with the connection.
+cut({Bytes, Etag}, Max, Kept) ->
     fun(Headers, Socket) ->
         {Status, From} = case Headers of
             #{"range" := "bytes=" ++ Range, "if-range" := Etag} -> {"206 Partial Content", list_to_integer(lists:droplast(Range))};
@@ -106,5 +107,6 @@ cut({Bytes, Etag}, Max) ->
         Out = case Max of infinity -> Body; _ -> binary:part(Body, 0, min(Max, byte_size(Body))) end,
         Content = [io_lib:format("Content-Range: bytes ~b-~b/~b\r\n", [From, Size - 1, Size]) || From > 0],
         send(Socket, ["HTTP/1.1 ", Status, "\r\nETag: ", Etag, "\r\n", Content, "Content-Length: ", integer_to_list(Size - From), "\r\n\r\n"]),
-        send(Socket, Out)
+        send(Socket, Out),
+        byte_size(Out) < byte_size(Body) andalso Kept(From + byte_size(Out))
     end.
