@@ -7,15 +7,13 @@
  * Elsewhere it is a subreaper, so that what it kills passes its children on to
  * it, until there are none.
  */
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdio.h>
-#include <string.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
+#include "children.h"
 #include "jail.h"
 #include "util.h"
 
@@ -47,24 +45,11 @@ static bool reap_ended(pid_t child, int *status)
 
 static void kill_children(void)
 {
-	char path[64], list[4096];
-	cleanup_fd int fd = -1;
-	ssize_t length;
-	char *rest = list;
+	struct children children;
 
-	snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)getpid());
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	length = fd < 0 ? 0 : read(fd, list, sizeof(list) - 1);
-	list[length > 0 ? length : 0] = '\0';
-	for (;;) {
-		char *end;
-		long pid = strtol(rest, &end, 10);
-
-		if (end == rest)
-			break;
-		kill((pid_t)pid, SIGKILL);
-		rest = end;
-	}
+	children_list(&children);
+	for (size_t i = 0; i < children.count; i++)
+		kill(children.pids[i], SIGKILL);
 }
 
 /* Kills children, and children that it inherits, until there are none. */

@@ -7,7 +7,7 @@ function(evum_sources name dir)
 endfunction()
 
 evum_sources(LIBEVUM_SOURCES c_src
-  agent argv config jail jail_child jail_plan kernel_elf landlock layer mconsole
+  agent argv children config jail jail_child jail_plan kernel_elf landlock layer mconsole
   probe reaper rings rundir seccomp vm vm_agent vm_console vm_mconsole
   vm_nic vm_program vm_stop)
 
@@ -35,4 +35,4 @@ evum_sources(UPLINK_SOURCES c_src
 
 set(FILE_MAIN ${PROJECT_SOURCE_DIR}/c_src/file/main.c)
 evum_sources(FILE_SOURCES c_src
-  file/copy port/rpc port/start port/term port/wire)
+  children file/copy file/run port/rpc port/start port/term port/wire)

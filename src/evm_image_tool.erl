@@ -1,8 +1,9 @@
 %% SPDX-License-Identifier: Apache-2.0
 %% Programs of this host that make images: bounded, and gone with who runs them
 %%
-%% setpriv's death signal ends a program with its BEAM, the guard with the process
-%% that runs it. No shell is involved: a name is never read as anything else.
+%% Each runs under evum_file, which kills all that a program has started when it ends,
+%% when the process that runs it does (its port is closed then) and when the BEAM does.
+%% No shell is involved: a name is never read as anything else.
 -module(evm_image_tool).
 
 -export([run/3, find/1]).
@@ -20,10 +21,12 @@
     %% is told what it prints
     on_text => fun((binary()) -> term())
 }.
--type error() :: {no_program, string()} | {program_failed, string(), term(), binary()} | file_too_big | {timeout, string()}.
+-type error() :: {not_built, file:filename()} | {no_program, string()} | {program_failed, string(), term(), binary()} | file_too_big | {timeout, string()}.
 
 %% of what is printed, for the error's last line
 -define(TEXT_MAX, 2000).
+%% evum_file has 5 s to kill a program
+-define(KILL_MS, 6000).
 %% 128 + SIGXFSZ
 -define(TOO_BIG, 153).
 
@@ -37,38 +40,45 @@ find(Name) ->
 
 path() -> os:getenv("PATH", "") ++ ":/usr/bin:/bin:/usr/sbin:/sbin".
 
-%% @doc Runs a program to its end; what it printed, the last 2000 bytes of it or as many as `keep' says.
+%% @doc Runs a program to its end, and ends what it leaves; what it printed, the last 2000
+%% bytes of it or as many as `keep' says.
 -spec run(string(), [string()], options()) -> {ok, binary()} | {error, error()}.
 run(Name, Args, Options) ->
-    case {find(Name), find("setpriv"), find("prlimit")} of
-        {{ok, File}, {ok, Setpriv}, {ok, Prlimit}} ->
-            Limit = [Prlimit, "--core=0" | ["--fsize=" ++ integer_to_list(N) || {ok, N} <- [maps:find(file_max, Options)]]],
-            started(Name, Setpriv, ["--pdeathsig", "KILL"] ++ Limit ++ [File | Args], Options);
+    case {evum_port:program(evum_file), find(Name), find("prlimit")} of
+        {{ok, Runner}, {ok, File}, {ok, Prlimit}} ->
+            Limit = ["--core=0" | ["--fsize=" ++ integer_to_list(N) || {ok, N} <- [maps:find(file_max, Options)]]],
+            result(ran(Runner, ["run", Prlimit] ++ Limit ++ [File | Args], Options), Name);
         Found ->
             hd([Error || {error, _} = Error <- tuple_to_list(Found)])
     end.
 
-started(Name, File, Args, #{time := Ms} = Options) ->
-    Port = open_port({spawn_executable, File}, [
+ran(Runner, Args, #{time := Ms} = Options) ->
+    Port = open_port({spawn_executable, Runner}, [
         {args, Args}, {env, [{"LC_ALL", "C"}, {"PATH", path()} | maps:get(env, Options, [])]}, exit_status, binary, stderr_to_stdout, hide
         | [{cd, Dir} || {ok, Dir} <- [maps:find(cd, Options)]]
     ]),
-    Guard = guard(erlang:port_info(Port, os_pid)),
-    Result = collect(Port, <<>>, erlang:monotonic_time(millisecond) + Ms, Options),
-    Guard ! done,
-    result(Result, Name).
+    OsPid = erlang:port_info(Port, os_pid),
+    collect(Port, OsPid, <<>>, erlang:monotonic_time(millisecond) + Ms, Options).
 
-collect(Port, Text, Deadline, Options) ->
+collect(Port, OsPid, Text, Deadline, Options) ->
     receive
         {Port, {data, Bytes}} ->
             _ = (maps:get(on_text, Options, fun(_) -> ok end))(Bytes),
-            collect(Port, last(<<Text/binary, Bytes/binary>>, maps:get(keep, Options, ?TEXT_MAX)), Deadline, Options);
+            collect(Port, OsPid, last(<<Text/binary, Bytes/binary>>, maps:get(keep, Options, ?TEXT_MAX)), Deadline, Options);
         {Port, {exit_status, Status}} ->
             {Status, Text}
     after max(0, Deadline - erlang:monotonic_time(millisecond)) ->
-        kill(erlang:port_info(Port, os_pid)),
-        receive {Port, {exit_status, _}} -> timeout end
+        ended(Port, OsPid)
     end.
+
+%% Its time is up.
+ended(Port, {os_pid, OsPid}) ->
+    ok = evum_port:close(Port, OsPid, ?KILL_MS),
+    flush(Port);
+ended(Port, undefined) ->
+    flush(Port).
+
+flush(Port) -> receive {Port, _} -> flush(Port) after 0 -> timeout end.
 
 last(Text, Max) when byte_size(Text) > Max -> binary:part(Text, byte_size(Text), -Max);
 last(Text, _Max) -> Text.
@@ -82,19 +92,3 @@ result({Status, Text}, Name) ->
 %% What went wrong first, where a program marks its errors; else what it said last.
 telling([]) -> <<>>;
 telling(Lines) -> hd([L || <<"E: ", _/binary>> = L <- Lines] ++ [lists:last(Lines)]).
-
-%% Every port's program leads a process group of its own.
-guard(OsPid) ->
-    Runner = self(),
-    spawn(fun() ->
-        Monitor = monitor(process, Runner),
-        receive
-            done -> ok;
-            {'DOWN', Monitor, process, _, _} -> kill(OsPid)
-        end
-    end).
-
-kill({os_pid, OsPid}) ->
-    _ = os:cmd("kill -KILL -- -" ++ integer_to_list(OsPid)),
-    ok;
-kill(undefined) -> ok.

@@ -75,7 +75,7 @@ initramfs() ->
 
 %% What images are fetched and made with.
 images() ->
-    Programs = ["bzip2", "cp", "fallocate", "flock", "gzip", "mke2fs", "mmdebstrap", "prlimit", "setpriv", "stat", "xz", "zstd"],
+    Programs = ["bzip2", "cp", "fallocate", "flock", "gzip", "mke2fs", "mmdebstrap", "prlimit", "stat", "xz", "zstd"],
     case [Reason || Program <- Programs, {error, Reason} <- [evm_image_tool:find(Program)]] of
         [] -> check(images, true, "~ts", [evm_image_store:dir()]);
         [First | _] -> check(images, false, "~ts", [evum_error:format(First)])

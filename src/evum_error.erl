@@ -246,7 +246,7 @@ contents(_) -> "what it is isn't known".
 
 package("mke2fs") -> "e2fsprogs";
 package("xz") -> "xz-utils";
-package(Name) when Name =:= "flock"; Name =:= "setpriv"; Name =:= "unshare"; Name =:= "prlimit"; Name =:= "fallocate" -> "util-linux";
+package(Name) when Name =:= "flock"; Name =:= "unshare"; Name =:= "prlimit"; Name =:= "fallocate" -> "util-linux";
 package("apt-" ++ _) -> "apt";
 package(Name) -> Name.
 

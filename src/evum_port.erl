@@ -5,7 +5,7 @@
 %% freeze its machine's process, and with it every other machine's network.
 -module(evum_port).
 
--export([program/1, open/1, command/2, insist/2, close/2]).
+-export([program/1, open/1, command/2, insist/2, close/2, close/3]).
 -export_type([program/0]).
 
 -type program() :: evum_port | evum_uplink | evum_file.
@@ -69,14 +69,18 @@ insist(Port, Frame) ->
 %% @doc Ends a port program that doesn't end by itself: end of file, then
 %% SIGKILL. Returns once it is gone, within about a second.
 -spec close(port(), OsPid :: pos_integer()) -> ok.
-close(Port, OsPid) ->
+close(Port, OsPid) -> close(Port, OsPid, ?GONE_MS).
+
+%% @doc {@link close/2}, within so many ms.
+-spec close(port(), OsPid :: pos_integer(), Ms :: pos_integer()) -> ok.
+close(Port, OsPid, Ms) ->
     try
         true = port_close(Port),
         ok
     catch
         error:badarg -> ok
     end,
-    gone(OsPid, ?GONE_MS).
+    gone(OsPid, Ms).
 
 %% A program that was closed can't be awaited: the BEAM tells nobody of its end.
 gone(OsPid, Left) when Left > 0 ->

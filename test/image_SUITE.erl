@@ -52,7 +52,7 @@ all() ->
         an_endless_download_is_bounded, a_silent_server_is_given_up, a_status_is_told, every_way_of_packing,
         a_tar_keeps_owners_and_modes, a_tar_may_be_of_small_files, a_tar_s_names_stay_inside, a_bomb_is_bounded, what_is_no_file_system_is_told,
         a_local_file_is_taken_in, one_download_for_two_askers, one_download_for_two_beams, who_ends_ends_the_download,
-        a_killed_beam_leaves_no_half_file, a_full_disk_is_told, a_changed_image_is_fetched_anew, the_cache_is_bounded,
+        a_killed_beam_leaves_no_half_file, a_program_leaves_nothing, a_killed_beam_leaves_no_program, a_full_disk_is_told, a_changed_image_is_fetched_anew, the_cache_is_bounded,
         gc_keeps_what_is_used, a_supervisor_does_not_wait, the_owner_is_told, a_debian_is_made_here, run_says_what_it_waits_for
     ].
 
@@ -462,6 +462,50 @@ killed_round(Config, Packed, After) ->
     %% what was whole is begun anew
     _ = [ok = file:delete(F) || F <- images(Config)],
     {Ended, After}.
+
+%% It prints the numbers of all it has started: in a session of its own, an orphan, one
+%% that ignores signals; and stays, or not.
+-define(FAMILY, "echo $$; echo \"$(setsid sh -c 'echo $$; (sleep 600 >/dev/null & echo $!); exec sleep 600 >/dev/null' &"
+    " (trap '' TERM HUP; exec sleep 600 >/dev/null) & echo $!)\"; ").
+
+a_program_leaves_nothing(_Config) ->
+    Run = fun(Last, Ms, Tell) -> evm_image_tool:run("sh", ["-c", ?FAMILY ++ Last], #{time => Ms, on_text => Tell}) end,
+    {ok, Text} = Run("", 20000, fun(_) -> ok end),
+    ok = gone_numbers(Text, 0),
+    {error, {program_failed, "sh", 7, _}} = Run("exit 7", 20000, fun(_) -> ok end),
+    %% its time is up
+    Self = self(),
+    Tell = fun(Bytes) -> Self ! {text, Bytes} end,
+    {error, {timeout, "sh"}} = Run("exec sleep 600", 1000, Tell),
+    ok = gone_numbers(texts(), 0),
+    %% who runs it is killed
+    Asker = spawn(fun() -> Run("exec sleep 600", 20000, Tell) end),
+    Numbers = numbers(4),
+    exit(Asker, kill),
+    ok = evum_test_lib:gone(Numbers, 5000).
+
+texts() -> receive {text, Bytes} -> <<Bytes/binary, (texts())/binary>> after 0 -> <<>> end.
+
+gone_numbers(Text, Ms) ->
+    [_, _, _, _] = Numbers = [binary_to_integer(N) || N <- string:lexemes(Text, "\n")],
+    evum_test_lib:gone(Numbers, Ms).
+
+numbers(Count) -> numbers(Count, <<>>).
+
+numbers(Count, Text) ->
+    Numbers = [binary_to_integer(N) || N <- lists:droplast(binary:split(Text, <<"\n">>, [global]))],
+    case length(Numbers) of
+        Count -> Numbers;
+        _ -> receive {text, Bytes} -> numbers(Count, <<Text/binary, Bytes/binary>>) after 10000 -> error({only, Text}) end
+    end.
+
+a_killed_beam_leaves_no_program(_Config) ->
+    {Port, Pid} = evum_test_lib:second_beam(lists:flatten(io_lib:format(
+        "evm_image_tool:run(\"sh\", [\"-c\", ~p], #{time => 60000, on_text => fun(Text) -> io:put_chars(Text) end}).", [?FAMILY "exec sleep 600"]))),
+    Numbers = [receive {Port, {data, {eol, Line}}} -> binary_to_integer(Line) after 20000 -> error(no_start) end || _ <- lists:seq(1, 4)],
+    {0, _, _} = sh(["kill -KILL ", integer_to_list(Pid)]),
+    receive {Port, {exit_status, 137}} -> ok after 5000 -> error(not_killed) end,
+    ok = evum_test_lib:gone([Pid | Numbers], 5000).
 
 a_full_disk_is_told(Config) ->
     case os:cmd("id -u") of

@@ -14,6 +14,8 @@
  * End of file on the input is the order to go: a copy that is under way is given
  * up and removed, and the locks are free.  Exit status: 0; 1 when the system fails;
  * 2 when the peer broke the protocol.
+ *
+ * As "evum_file run PROGRAM ARG..." it runs a program instead (run.h).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -25,6 +27,7 @@
 #include <unistd.h>
 
 #include "file/copy.h"
+#include "file/run.h"
 #include "port/evum_proto.h"
 #include "port/rpc.h"
 #include "port/start.h"
@@ -242,11 +245,13 @@ static int turn(struct file *file)
 	return err;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	static struct file file;
 	int err;
 
+	if (argc > 2 && strcmp(argv[1], "run") == 0)
+		return run_program(argv + 2);
 	if (start_prepare() < 0) {
 		fprintf(stderr, "evum_file: is started by Erlang, with descriptors 3 and 4 open\n");
 		return 1;
