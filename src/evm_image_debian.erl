@@ -19,6 +19,12 @@
 -define(FORMAT, "deb $(ARCHITECTURE) $(REPO_URI) $(RELEASE) $(COMPONENT) $(CODENAME)").
 %% what tells apt how to reach its sources
 -define(WANTED, "^Acquire::(Check-|Retries|http|https|ftp)").
+%% Last. How this host reaches its sources, passwords included, is its own.
+-define(HOOKS, [
+    "echo image >\"$1/etc/hostname\"",
+    "sed -i '/^Acquire::\\(Check-\\|Retries\\)/!d' \"$1/etc/apt/apt.conf.d/99mmdebstrap\"",
+    "sed -i 's,://[^/@ ]*@,://,' \"$1\"/etc/apt/sources.list.d/*.list"
+]).
 
 %% @doc What the image depends on, besides the time at which it is made.
 -spec key(recipe()) -> term().
@@ -44,9 +50,9 @@ archive(#{variant := Variant, include := Include} = Recipe, Dir, Progress) ->
     case inputs(Suite, Dir) of
         {ok, Sources, Conf} ->
             Args = ["--mode=auto", "--format=tar", "--variant=" ++ Variant, "--aptopt=" ++ Conf,
-                    "--customize-hook=echo image >\"$1/etc/hostname\"",
                     "--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/doc/*",
                     "--dpkgopt=path-exclude=/usr/share/locale/*"]
+                ++ [hook(Variant) ++ Command || Command <- ?HOOKS]
                 ++ ["--include=" ++ lists:flatten(lists:join(",", Include)) || Include =/= []] ++ [Suite, Tar, Sources],
             built(mmdebstrap(file:read_file_info("/proc/self"), Args, #{
                 cd => Dir, env => [{"TMPDIR", Dir}], time => ?BUILD_MS,
@@ -54,6 +60,10 @@ archive(#{variant := Variant, include := Include} = Recipe, Dir, Progress) ->
             }), Tar);
         {error, _} = Error -> Error
     end.
+
+%% Which are run last.
+hook("extract") -> "--extract-hook=";
+hook(_Variant) -> "--customize-hook=".
 
 %% Root's mounts on this host. In namespaces of its own they and all that runs there end
 %% with it, even by a kill; else the next try would empty what is mounted.

@@ -624,7 +624,14 @@ a_debian_is_made_here(Config) ->
             tiny;
         _ -> debian
     end,
-    {ok, _} = evm:fetch(Dist),
+    %% a way to the sources that is this host's own
+    Conf = filename:join(?config(dir, Config), "apt.conf"),
+    ok = file:write_file(Conf, "Acquire::http::Proxy::nowhere.invalid \"http://me:evum-secret@nowhere.invalid:1\";\n"),
+    true = os:putenv("APT_CONFIG", Conf),
+    {0, _, _} = sh(["apt-config dump | grep -q evum-secret"]),
+    {ok, Image} = evm:fetch(Dist),
+    true = os:unsetenv("APT_CONFIG"),
+    {1, _, _} = sh(["grep -aq evum-secret ", Image]),
     %% once
     T0 = erlang:monotonic_time(millisecond),
     {ok, File} = evm:fetch(Dist),
