@@ -283,7 +283,9 @@ a_status_is_told(Config) ->
     Server = image_server:start(http),
     Packed = packed(Config),
     image_server:behave(Server, "/image", image_server:file(Packed)),
-    dist(web, [{uri, image_server:url(Server, "/image")}, {sha256, sha(Packed)}]),
+    %% and then may be redirected unprotected
+    image_server:behave(Server, "/moved", image_server:status("302 Found", [{"Location", "/image"}])),
+    dist(web, [{uri, image_server:url(Server, "/moved")}, {sha256, sha(Packed)}]),
     {ok, _} = evm:fetch(web),
     image_server:stop(Server).
 
