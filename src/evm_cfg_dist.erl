@@ -112,5 +112,9 @@ place(Dir, Uri, Entry) ->
         #{scheme := "http"} -> throw({no_checksum, Uri});
         #{scheme := "file", path := "/" ++ _} -> Uri;
         #{scheme := _} -> throw({bad_value, uri});
-        _ -> filename:absname(Uri, Dir)
+        _ -> path(re:run(Uri, "^[^/]*://", [{capture, none}]), Uri, Dir)
     end.
+
+%% A path may have what an address may not, a space for one.
+path(match, _Uri, _Dir) -> throw({bad_value, uri});
+path(nomatch, Path, Dir) -> filename:absname(Path, Dir).

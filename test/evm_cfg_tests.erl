@@ -22,12 +22,14 @@ the_embedded_dists_are_there_test() ->
 
 what_is_fetched_is_known_by_its_address_test() ->
     Hash = lists:duplicate(64, $a),
-    {ok, #{dist := #{a := A, b := B, c := C, d := D}}} = read([
+    {ok, #{dist := #{a := A, b := B, c := C, d := D, e := E}}} = read([
         "{dist, [{a, [{file, \"x.img\"}, {uri, \"https://a.example/x.gz\"}, {sha256, \"", string:uppercase(Hash), "\"}, {mem, 64}]},\n"
         "{b, [{uri, \"http://a.example/x\"}, {sha256, \"", Hash, "\"}, {max_size, 10}]},\n"
-        "{c, [{uri, \"sub/x.tar\"}, {cacertfile, \"ca.pem\"}]}, {d, [{build, mmdebstrap}, {include, [\"mc\"]}]}]}.\n"]),
+        "{c, [{uri, \"sub/x.tar\"}, {cacertfile, \"ca.pem\"}]}, {d, [{build, mmdebstrap}, {include, [\"mc\"]}]},\n"
+        "{e, [{uri, \"a b: 1.img\"}]}]}.\n"]),
     ?assertMatch(#{root := disk, access := overlay, mem := 64, image := {uri, #{uri := "https://a.example/x.gz", sha256 := Hash}}}, A),
     ?assertMatch(#{image := {uri, #{uri := "http://a.example/x", max_size := 10}}}, B),
+    ?assertMatch(#{image := {uri, #{uri := "/tmp/a b: 1.img"}}}, E),
     ?assertMatch(#{image := {uri, #{uri := "/tmp/sub/x.tar", cacertfile := "/tmp/ca.pem"}}}, C),
     ?assertMatch(#{image := {build, #{variant := "apt", include := ["mc"]}}}, D).
 
@@ -74,6 +76,8 @@ an_error_names_its_line_test_() ->
         {2, {incomplete, b}, "{dist, [{a, [{file, \"x\"}]},\n{b, []}]}.\n"},
         {1, {incomplete, a}, "{dist, [{a, [{root, host}, {file, \"x\"}]}]}.\n"},
         {2, {bad_value, access}, "{dist, [{a, [{file, \"x\"},\n{access, write}]}]}.\n"},
+        {2, {bad_value, uri}, "{dist, [\n{a, [{uri, \"https://a b/x\"}]}]}.\n"},
+        {2, {bad_value, uri}, "{dist, [\n{a, [{uri, \"file:///a b\"}]}]}.\n"},
         {2, {no_checksum, "http://a/x"}, "{dist, [\n{a, [{uri, \"http://a/x\"}]}]}.\n"},
         {2, {bad_value, sha256}, "{dist, [{a, [{uri, \"x\"},\n{sha256, \"12\"}]}]}.\n"},
         {1, {bad_value, uri}, "{dist, [{a, [{uri, \"ftp://a/x\"}]}]}.\n"},
