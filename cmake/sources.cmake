@@ -35,4 +35,4 @@ evum_sources(UPLINK_SOURCES c_src
 
 set(FILE_MAIN ${PROJECT_SOURCE_DIR}/c_src/file/main.c)
 evum_sources(FILE_SOURCES c_src
-  children file/copy file/run port/rpc port/start port/term port/wire)
+  children file/copy file/tool port/rpc port/start port/term port/wire)

@@ -15,7 +15,7 @@
  * up and removed, and the locks are free.  Exit status: 0; 1 when the system fails;
  * 2 when the peer broke the protocol.
  *
- * As "evum_file run PROGRAM ARG..." it runs a program instead (run.h).
+ * As "evum_file run PROGRAM ARG..." it runs a program instead (tool.h).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -27,7 +27,7 @@
 #include <unistd.h>
 
 #include "file/copy.h"
-#include "file/run.h"
+#include "file/tool.h"
 #include "port/evum_proto.h"
 #include "port/rpc.h"
 #include "port/start.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Runs a program that leaves no process behind */
-#ifndef EVUM_FILE_RUN_H
-#define EVUM_FILE_RUN_H
+#ifndef EVUM_FILE_TOOL_H
+#define EVUM_FILE_TOOL_H
 
 /*
  * Runs a program, argv[0] its path, with our output and without input, until it has

@@ -10,7 +10,7 @@
  * Orphans are daemons, and these may have more to remove than processes: fakeroot's has
  * message queues, which its clients make anew.  So the clients end before it.
  */
-#include "run.h"
+#include "tool.h"
 
 #include <fcntl.h>
 #include <poll.h>
