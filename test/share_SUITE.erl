@@ -39,7 +39,7 @@ all() ->
 
 path(Config, Name) -> filename:join(?config(top, Config), Name).
 
-shared(Config) -> vm([{share, [{path(Config, "rw"), "/work/in it", rw}, {path(Config, "ro"), "/data", ro}]}]).
+shared(Config) -> vm([{share, [{path(Config, "rw"), "/mnt/in it", rw}, {path(Config, "ro"), "/data", ro}]}]).
 
 %% What a command answers, whatever its status.
 try_out(Vm, Command) ->
@@ -48,13 +48,13 @@ try_out(Vm, Command) ->
 
 both_sides_see_the_same_files(Config) ->
     V = shared(Config),
-    [<<"rw">>, <<"ro">>] = [out(V, C) || C <- ["cat '/work/in it/file'", "cat /data/file"]],
-    _ = out(V, "cd '/work/in it'; mkdir d; echo new > d/f; mv d/f d/g; cp file copy; rm file; echo more >> copy"),
+    [<<"rw">>, <<"ro">>] = [out(V, C) || C <- ["cat '/mnt/in it/file'", "cat /data/file"]],
+    _ = out(V, "cd '/mnt/in it'; mkdir d; echo new > d/f; mv d/f d/g; cp file copy; rm file; echo more >> copy"),
     {ok, <<"new\n">>} = file:read_file(path(Config, "rw/d/g")),
     {ok, <<"rwmore\n">>} = file:read_file(path(Config, "rw/copy")),
     {error, enoent} = file:read_file(path(Config, "rw/file")),
     ok = file:write_file(path(Config, "rw/d/g"), "the host's"),
-    <<"the host's">> = out(V, "cat '/work/in it/d/g'"),
+    <<"the host's">> = out(V, "cat '/mnt/in it/d/g'"),
     [#{}, #{}] = [#{} || {_, _, _} <- maps:get(shares, evum:info(V))],
     stop(V).
 
@@ -79,7 +79,7 @@ no_way_leads_out(Config) ->
         [{"../secret/file", "up"}, {"../secret", "updir"}, {Secret, "absolute"}, {"/etc", "etc"}, {"/proc/1/root", "proc"}, {"/", "slash"}]],
     V = shared(Config),
     Host = string:trim(os:cmd("hostname; md5sum < /etc/passwd")),
-    <<>> = try_out(V, "cd '/work/in it'; cat ../secret/file up updir/file absolute ../../secret/file 2>/dev/null;"
+    <<>> = try_out(V, "cd '/mnt/in it'; cat ../secret/file up updir/file absolute ../../secret/file 2>/dev/null;"
                       "mkdir /m; for o in /share0/up /share0/updir /share0/absolute /share0/../../secret /share0/.. .. ../.. /tmp "
                       ++ filename:dirname(Secret) ++ " " ++ ?config(top, Config) ++ " /proc/1/root /share0/proc /share0/slash /share0/etc; do"
                       "  mount -t hostfs none /m -o $o 2>/dev/null || continue;"
@@ -100,7 +100,7 @@ a_race_of_links_leads_nowhere(Config) ->
     ok = file:make_symlink(path(Config, "secret"), Link),
     V = shared(Config),
     {Swapper, Monitor} = spawn_monitor(fun() -> swap(Dir, Link, Place) end),
-    Seen = try_out(V, "mkdir /m; mount -t hostfs none /m -o /share0; i=0; while [ $i -lt 300 ]; do cat '/work/in it/place/file' /m/place/file 2>/dev/null; echo; i=$((i+1)); done"),
+    Seen = try_out(V, "mkdir /m; mount -t hostfs none /m -o /share0; i=0; while [ $i -lt 300 ]; do cat '/mnt/in it/place/file' /m/place/file 2>/dev/null; echo; i=$((i+1)); done"),
     exit(Swapper, kill),
     killed = evum_test_lib:monitored(Monitor, Swapper),
     true = lists:usort(binary:split(Seen, [<<"\n">>, <<"given">>], [global])) =:= [<<>>],
@@ -113,8 +113,8 @@ swap(Dir, Link, Place) ->
 
 only_files_and_directories_are_made(Config) ->
     V = shared(Config),
-    _ = try_out(V, "cd '/work/in it'; ln -s /etc/passwd link; ln -s ../secret up; mknod null c 1 3; mknod disk b 8 0; mkfifo fifo;"
-                   "cd '/work/in it'; cp /bin/busybox prog; chmod 4755 prog; chown 0 prog; chmod 777 file; touch -d 2001-01-01 file;"
+    _ = try_out(V, "cd '/mnt/in it'; ln -s /etc/passwd link; ln -s ../secret up; mknod null c 1 3; mknod disk b 8 0; mkfifo fifo;"
+                   "cd '/mnt/in it'; cp /bin/busybox prog; chmod 4755 prog; chown 0 prog; chmod 777 file; touch -d 2001-01-01 file;"
                    "cp -p /bin/busybox prog2; ln file hard"),
     Rw = path(Config, "rw"),
     {ok, Names} = file:list_dir(Rw),
@@ -130,9 +130,9 @@ only_files_and_directories_are_made(Config) ->
 
 it_is_there_after_a_reboot(Config) ->
     V = shared(Config),
-    _ = out(V, "echo kept > '/work/in it/kept'"),
+    _ = out(V, "echo kept > '/mnt/in it/kept'"),
     ok = evum:reboot(V),
-    <<"kept">> = out(V, "cat '/work/in it/kept'; cat /data/file >/dev/null"),
+    <<"kept">> = out(V, "cat '/mnt/in it/kept'; cat /data/file >/dev/null"),
     ok = evum:crash(V),
     {ok, <<"kept\n">>} = file:read_file(path(Config, "rw/kept")).
 
