@@ -20,10 +20,13 @@ properties(Module) ->
 
 check(Module, Property) ->
     io:format("~s:~s~n", [Module, Property]),
-    try proper:quickcheck(Module:Property(), [{numtests, 200}])
+    try proper:quickcheck(Module:Property(), [{numtests, 200}]) of
+        true -> true;
+        false -> {false, proper:counterexample()};
+        Error -> {false, Error}
     catch Class:Reason:Stack ->
         io:format("~p: ~p~n~p~n", [Class, Reason, Stack]),
-        false
+        {false, {Class, Reason}}
     end.
 
 report(Results) ->
@@ -31,6 +34,11 @@ report(Results) ->
     [io_lib:format("<testsuite name=\"prop\" tests=\"~b\" failures=\"~b\" skipped=\"0\">~n",
                    [length(Results), Failures]),
      [io_lib:format("<testcase classname=\"~s\" name=\"~s\">~s</testcase>~n",
-                    [Module, Property, case Result of true -> ""; _ -> "<failure/>" end])
+                    [Module, Property, failure(Result)])
       || {Module, Property, Result} <- Results],
      "</testsuite>\n"].
+
+failure(true) -> "";
+failure({false, Why}) -> ["<failure>", escape(lists:flatten(io_lib:format("~0P", [Why, 60]))), "</failure>"].
+
+escape(Text) -> lists:flatmap(fun($<) -> "&lt;"; ($&) -> "&amp;"; (C) when C > 126 -> "?"; (C) -> [C] end, Text).

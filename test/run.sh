@@ -8,7 +8,8 @@
 #
 # Every runner reports by junit file, so that what is counted is what ran; a
 # runner that failed without a failed case, or ran no case, counts as one
-# failure.  The last line is "N passed, N failed".
+# failure.  The last line is "N passed, N failed"; above it each failure is named,
+# since of a build server's log often only the end is kept.
 set -eu
 cd "$(dirname "$(readlink -f "$0")")/.."
 build=_build
@@ -32,12 +33,31 @@ count() {
 	[ "$2" = 0 ] || printf 'FAILED: %s: %s\n' "$4" "$2"
 }
 
+# keep COMMAND...: runs it, and keeps what it says in $said
+said=$reports/$part${suite:+-$suite}.said
+keep() {
+	echo 0 >"$said.status"
+	{ "$@" 2>&1 || echo $? >"$said.status"; } | tee "$said"
+	return "$(cat "$said.status")"
+}
+
+# blame NAME [WHY]: what failed, to be named at the end, with the last that was said
+blame() {
+	echo "$1"
+	[ ! -s "$said" ] || tail -n 8 "$said" | sed 's/^/    /'
+} >>"$said.failed"
+
 # check NAME COMMAND...: one case, a command that succeeds
 check() {
 	name=$1
 	shift
 	title "$name"
-	if "$@"; then count 1 0 0 "$name"; else count 0 1 0 "$name"; fi
+	if keep "$@"; then
+		count 1 0 0 "$name"
+	else
+		count 0 1 0 "$name"
+		blame "$name"
+	fi
 }
 
 # attributes FILE...: sums of the testsuite elements: tests failures+errors skipped
@@ -58,14 +78,17 @@ junit() {
 	name=$1
 	status=$2
 	shift 2
+	cat "$@" 2>/dev/null | LC_ALL=C awk -v runner="$name" -f test/failed.awk >>"$said.failed"
 	# shellcheck disable=SC2046 # three numbers
 	set -- $(attributes "$@")
 	count $(($1 - $2 - $3)) "$2" "$3" "$name"
 	printf '%s: %s cases, %s failed, %s skipped\n' "$name" "$1" "$2" "$3"
 	if [ "$1" = 0 ]; then
 		count 0 1 0 "$name ran nothing"
+		blame "$name ran nothing"
 	elif [ "$status" != 0 ] && [ "$2" = 0 ]; then
 		count 0 1 0 "$name ended with status $status"
+		blame "$name ended with status $status"
 	fi
 }
 
@@ -129,12 +152,13 @@ lint() {
 
 ctests() {
 	title "CTest under ASan and UBSan"
-	sanitize_build || {
+	keep sanitize_build || {
 		count 0 1 0 "the sanitized build"
+		blame "the sanitized build"
 		return 0
 	}
 	status=0
-	UBSAN_OPTIONS=print_stacktrace=1 ctest --test-dir "$sanitized" -j 2 --output-on-failure \
+	keep env UBSAN_OPTIONS=print_stacktrace=1 ctest --test-dir "$sanitized" -j 2 --output-on-failure \
 		--output-junit "$reports/ctest.xml" || status=$?
 	junit ctest "$status" "$reports/ctest.xml"
 	check "the installed library" sh test/install.sh "$build/cmake"
@@ -144,7 +168,7 @@ fuzz() {
 	check "fuzzers build" fuzz_build || return 0
 	title "fuzzers, 5 s each"
 	status=0
-	ctest --test-dir "$build/cmake-fuzz" -j 2 --output-on-failure --output-junit "$reports/fuzz.xml" ||
+	keep ctest --test-dir "$build/cmake-fuzz" -j 2 --output-on-failure --output-junit "$reports/fuzz.xml" ||
 		status=$?
 	junit fuzz "$status" "$reports/fuzz.xml"
 }
@@ -162,7 +186,7 @@ prop() {
 	mkdir -p "$build/prop"
 	find test -maxdepth 1 -name '*.erl' ! -name '*_SUITE.erl' ! -name '*_tests.erl' \
 		-exec erlc -o "$build/prop" {} + &&
-		escript test/props.escript "$reports/prop.xml" "$build/default/lib/evum/ebin" "$build/prop" ||
+		keep escript test/props.escript "$reports/prop.xml" "$build/default/lib/evum/ebin" "$build/prop" ||
 		status=$?
 	junit prop "$status" "$reports/prop.xml"
 }
@@ -172,7 +196,7 @@ eunit() {
 	status=0
 	rm -rf "$build/test/eunit"
 	mkdir -p "$build/test/eunit"
-	rebar3 eunit || status=$?
+	keep rebar3 eunit || status=$?
 	junit eunit "$status" "$build"/test/eunit/TEST-*.xml
 }
 
@@ -180,7 +204,7 @@ ct() {
 	title "Common Test"
 	status=0
 	rm -rf "$build/test/logs"
-	rebar3 ct --verbose ${suite:+--suite "test/${suite%_SUITE}_SUITE"} || status=$?
+	keep rebar3 ct --verbose ${suite:+--suite "test/${suite%_SUITE}_SUITE"} || status=$?
 	junit ct "$status" "$build"/test/logs/ct_run*/junit_report.xml
 }
 
@@ -214,6 +238,8 @@ end_way() { # end_way NAME
 		passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
 	else
 		count 0 1 0 "what ran beside as $1 had no end"
+		said=$reports/$1.log
+		blame "what ran beside as $1 had no end"
 	fi
 }
 
@@ -289,6 +315,19 @@ nothing_left() {
 	return 1
 }
 
+# Each failed case and check; the names alone where there are many
+name_failed() {
+	cat "$reports"/*.failed >"$reports/failed" 2>/dev/null || :
+	[ -s "$reports/failed" ] || return 0
+	printf '\nfailed:\n'
+	if [ "$(wc -l <"$reports/failed")" -gt 40 ]; then
+		grep -v '^ ' "$reports/failed" | head -n 40
+		echo "(reasons, and more: $build/reports/failed)"
+	else
+		cat "$reports/failed"
+	fi | sed 's/\x1b\[[0-9;]*m//g' | tr -d '\r' | cut -c 1-200
+}
+
 # ---------------------------------------------------------------------------
 
 if [ "$part" = way ]; then
@@ -308,6 +347,7 @@ all | lint | c | prop | eunit | ct) "$part" ;;
 esac
 check "no process, socket or directory is left" nothing_left
 [ "$skipped" = 0 ] || printf '\n%s skipped\n' "$skipped"
-printf '\nin %s s' "$(($(date +%s) - started))"
-printf '\n%s passed, %s failed\n' "$passed" "$failed"
+printf '\nin %s s\n' "$(($(date +%s) - started))"
+name_failed
+printf '%s passed, %s failed\n' "$passed" "$failed"
 [ "$failed" = 0 ]
