@@ -8,7 +8,7 @@
 -export([start/0, start/1, start_link/1, stop/1, list/0, ports/1, fdb/1, info/1, dot/1]).
 -export([fault/3, partition/2, partition/3, filter/4, filter/5, release/2, capture/3, capture/4, subscribe/2, subscribe/3, heal/2]).
 -export([forward/3, unforward/2]).
--export([plug/2, unplug/2, address/3, lan/1, join/2, foreign/1, find/1, default/0]).
+-export([host_port/2, plug/2, unplug/2, address/3, lan/1, join/2, foreign/1, find/1, default/0]).
 -export_type([rule/0, switch/0, spec/0, plugged/0, plug_error/0, foreign/0, fixed/0]).
 
 -include("evum_lan.hrl").
@@ -325,6 +325,13 @@ heal(Sw, Rule) -> evum_rule:healed(call(Sw, {rule, {heal, Rule}})).
 
 rule(_Sw, {error, _} = Error) -> Error;
 rule(Sw, {ok, Request}) -> call(Sw, {rule, Request}).
+
+%% @doc Lets the machines of a network reach one TCP port of this host's 127.0.0.1 by the
+%% gateway's address, and nothing else of the host; `none' ends that, and connections stay.
+%% For the host's own distribution, which evum_node has opened. Errors: those of an uplink
+%% that can't start; `{no_forward, packet | tap}': machines are on the host's own network.
+-spec host_port(switch(), inet:port_number() | none) -> ok | error().
+host_port(Sw, Port) -> call(Sw, {way, {host_port, Port}}).
 
 %% --- for machines and other ports ------------------------------------------------------
 

@@ -14,7 +14,7 @@
 -include("evum_proto_gen.hrl").
 -include("evum_uplink_gen.hrl").
 
--export([start_link/3, machine_add/3, machine_gone/2, forward/3, unforward/2, info/1]).
+-export([start_link/3, machine_add/3, machine_gone/2, forward/3, unforward/2, host_port/2, info/1]).
 -export([start/4, init/1, handle_call/3, handle_cast/2, handle_info/2]).
 -export_type([spec/0, config/0, host/0, guest/0, open_error/0]).
 
@@ -68,6 +68,11 @@ forward(Pid, {Proto, HostIp, HostPort}, {Mac, GuestIp, GuestPort}) ->
 %% @doc Ends a way in; connections that came by it stay.
 -spec unforward(pid(), {tcp | udp, inet:port_number()}) -> ok | {error, term()}.
 unforward(Pid, {Proto, HostPort}) -> call(Pid, forward_remove, [Proto, HostPort]).
+
+%% @doc One TCP port of the host's loopback is reached by the gateway's address, or none.
+-spec host_port(pid(), inet:port_number() | none) -> ok.
+host_port(Pid, none) -> host_port(Pid, 0);
+host_port(Pid, Port) -> gen_server:cast(Pid, {host_port, [Port]}).
 
 %% @doc What is counted, by the names in uplink_proto.def.
 -spec info(pid()) -> {ok, #{uplink_counter() => non_neg_integer()}} | {error, term()}.

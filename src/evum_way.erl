@@ -3,10 +3,10 @@
 %%
 %% The functions run in the process of the switch, which keeps the state and hands
 %% on what concerns it. Here it is decided when an uplink runs: always where the
-%% network has one; where it has none, from the first way in on, and then it lets
-%% nothing out. An uplink that ends is started again, later each time it ends
-%% soon, and told again which machines and ways in there are; so its end costs
-%% connections and nothing else.
+%% network has one; where it has none, from the first way in on, or once a port of the
+%% host is opened, and then it lets nothing else out. An uplink that ends is started
+%% again, later each time it ends soon, and told again which machines and ways in there
+%% are, and which port is open; so its end costs connections and nothing else.
 %%
 %% A way in belongs to a machine, by its pid or its label. It is there while the
 %% machine is plugged in. When the machine comes back (a reboot, or another of the
@@ -26,7 +26,8 @@
 -type request() ::
     started
     | {forward, evum_uplink:host(), {vm(), inet:port_number()}}
-    | {unforward, inet:port_number() | {tcp | udp, inet:port_number()}}.
+    | {unforward, inet:port_number() | {tcp | udp, inet:port_number()}}
+    | {host_port, inet:port_number() | none}.
 
 -define(BACKOFF_MIN, 100).
 -define(BACKOFF_MAX, 10000).
@@ -54,6 +55,8 @@
     %% the machines that it was told of
     machines = #{} :: #{evum_lan:port_no() => evum_frame:mac()},
     forwards = [] :: [#forward{}],
+    %% of the host's loopback, besides those of the options
+    host_port = none :: inet:port_number() | none,
     backoff = ?BACKOFF_MIN :: pos_integer(),
     started :: integer() | undefined,
     timer :: reference() | undefined,
@@ -116,7 +119,8 @@ running(Way) -> Way.
 -spec unplugged(#port{}, way()) -> way().
 unplugged(#port{no = No}, Way) -> gone(No, Way).
 
-%% @doc Adds or ends a way in; or says whether the uplink could be started.
+%% @doc Adds or ends a way in; opens a port of the host's loopback to the machines; or says
+%% whether the uplink could be started.
 -spec request(request(), way()) -> {{ok, inet:port_number()} | ok | {error, term()}, way()}.
 request(started, #way{last_error = undefined} = Way) -> {ok, Way};
 request(started, #way{last_error = Reason} = Way) -> {{error, Reason}, Way};
@@ -127,6 +131,16 @@ request({forward, Host, Guest}, Way) ->
     case machine_of(Forward, Way) of
         none -> {{error, {not_plugged, Forward#forward.vm}}, Way};
         Port -> add(Forward, Port, running(Way))
+    end;
+request({host_port, _Port}, #way{config = #{uplink := {How, _}}} = Way) when How =:= packet; How =:= tap ->
+    {{error, {no_forward, How}}, Way};
+request({host_port, none}, #way{uplink = undefined} = Way) -> {ok, Way#way{host_port = none}};
+request({host_port, Port}, Way) ->
+    case running(Way) of
+        #way{uplink = undefined, last_error = Reason} = Way1 -> {{error, Reason}, Way1};
+        #way{uplink = Uplink} = Way1 ->
+            ok = evum_uplink:host_port(Uplink, Port),
+            {ok, Way1#way{host_port = Port}}
     end;
 request({unforward, Which}, #way{forwards = Forwards} = Way) ->
     case lists:partition(fun(F) -> is_meant(Which, F) end, Forwards) of
@@ -294,6 +308,7 @@ start(#way{lan = Lan, config = #{uplink := Uplink} = Config} = Way) ->
     case evum_uplink:start_link(Lan, Spec, maps:with([gateway, prefix, mtu], Config)) of
         {ok, Pid, Port} ->
             ok = connect(Spec, Pid, Port, Way),
+            Way#way.host_port =:= none orelse evum_uplink:host_port(Pid, Way#way.host_port),
             Way1 = Way#way{uplink = Pid, started = now_ms(), last_error = undefined},
             {ok, lists:foldl(fun came/2, Way1, machines(Lan))};
         {error, _} = Error -> Error

@@ -29,7 +29,7 @@ all() ->
 groups() ->
     [{own_host, [], [
         a_guest_downloads_a_hundred_megabytes, a_guest_pings_outside_and_sends_datagrams, ipv6_when_asked_for,
-        loopback_is_reached_by_the_ports_asked_for, a_page_of_the_guest_is_shown, a_thousand_connections_complete,
+        loopback_is_reached_by_the_ports_asked_for, one_port_of_the_host_is_opened_later, a_page_of_the_guest_is_shown, a_thousand_connections_complete,
         datagrams_come_in, a_dead_machines_connections_end_at_once, a_machine_that_comes_back_has_its_way_in,
         a_way_in_without_a_way_out, a_killed_uplink_costs_connections_only, a_taken_port_is_an_error,
         a_frame_for_loopback_reaches_nobody,
@@ -215,6 +215,43 @@ loopback_is_reached_by_the_ports_asked_for_claim() ->
     out(Vm2, "ping -c 1 -W 2 10.77.0.1"),
     {ok, #{status := 1}} = evum:exec(Vm2, f("nc -w 2 10.77.0.1 ~b </dev/null", [Port + 1])),
     stop(Vm2).
+
+%% On a network without a way out too, which stays without one.
+one_port_of_the_host_is_opened_later(_) -> own_host(?FUNCTION_NAME).
+
+one_port_of_the_host_is_opened_later_claim() ->
+    Port = serve({127, 0, 0, 1}, <<"the host's own">>),
+    Other = serve({127, 0, 0, 1}, <<"another">>),
+    Outside = serve({192, 0, 2, 1}, <<"out">>),
+    [one_port_is_opened(Uplink, Port, Other, Outside) || Uplink <- [none, slirp]].
+
+one_port_is_opened(Uplink, Port, Other, Outside) ->
+    Sw = network([{uplink, Uplink}]),
+    Vm = vm([{net, Sw}]),
+    Get = fun(Ip, P) ->
+        {ok, #{stdout := Out}} = evum:exec(Vm, f("timeout 5 wget -q -O - http://~s:~b/", [Ip, P])),
+        Out
+    end,
+    ok = evum_switch:host_port(Sw, none),
+    #{uplink := Before} = way(Sw),
+    true = (Before =:= none) =:= (Uplink =:= none),
+    <<>> = Get("10.77.0.1", Port),
+    ok = evum_switch:host_port(Sw, Port),
+    <<"the host's own">> = Get("10.77.0.1", Port),
+    <<>> = Get("10.77.0.1", Other),
+    true = (<<>> =:= Get(?HOST, Outside)) =:= (Uplink =:= none),
+    %% it is open again when the uplink is another one
+    run(io_lib:format("kill -9 ~b", [uplink_pid()])),
+    ok = until(fun() -> #{uplink := State, restarts := N} = way(Sw), State =:= up andalso N =:= 1 end, 5000),
+    <<"the host's own">> = Get("10.77.0.1", Port),
+    <<>> = Get("10.77.0.1", Other),
+    ok = evum_switch:host_port(Sw, Other),
+    <<"another">> = Get("10.77.0.1", Other),
+    <<>> = Get("10.77.0.1", Port),
+    ok = evum_switch:host_port(Sw, none),
+    <<>> = Get("10.77.0.1", Other),
+    stop(Vm),
+    ok = evum_switch:stop(Sw).
 
 %% A guest's root makes any frame: here with the gateway's MAC and an address of the host's loopback.
 a_frame_for_loopback_reaches_nobody(_) -> own_host(?FUNCTION_NAME).
@@ -408,6 +445,8 @@ a_machine_behind_a_tap(_) ->
 
 a_machine_behind_a_tap_claim() ->
     Sw = network([{uplink, {tap, "evt0"}}]),
+    %% machines are on the host's own network there
+    {error, {no_forward, tap}} = evum_switch:host_port(Sw, 4370),
     run("ip addr add 192.168.99.1/24 dev evt0"),
     Vm = vm([{label, a}, {net, Sw}]),
     ok = evum:ifconfig(Vm, {"192.168.99.2", "255.255.255.0", "192.168.99.1"}),

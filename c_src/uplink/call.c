@@ -211,6 +211,16 @@ static int forward_remove_handler(struct call *call)
 	return call_reply(call, forward_remove(call->uplink->nat, udp, port));
 }
 
+static int host_port_handler(struct call *call)
+{
+	uint16_t port;
+
+	if (call->rpc.count != 1 || get_port(&call->rpc.args, 0, &port) < 0)
+		return call_reply(call, -EINVAL);
+	call->uplink->nat->filter.host_port = port;
+	return call_reply(call, 0);
+}
+
 /* --- what is counted -------------------------------------------------------- */
 
 static void put_counter(struct term_out *out, const char *name, uint64_t value)
@@ -247,7 +257,8 @@ _Static_assert(ARRAY_SIZE(calls) == UPLINK_CALLS, "one handler for each call of 
 static bool needs_nat(size_t call)
 {
 	return call == UPLINK_CALL_machine_add || call == UPLINK_CALL_machine_gone ||
-	       call == UPLINK_CALL_forward_add || call == UPLINK_CALL_forward_remove;
+	       call == UPLINK_CALL_forward_add || call == UPLINK_CALL_forward_remove ||
+	       call == UPLINK_CALL_host_port;
 }
 
 int call_dispatch(struct uplink *uplink, const struct wire_frame *frame)

@@ -15,7 +15,8 @@
  * any segment that opens no connection, since libslirp resets one that is part of none;
  * of UDP an answer to a datagram that went in (flows.h).
  *
- * A restricted network is the same with everybody outside: answers only.
+ * A restricted network is the same with everybody outside: answers only.  The ports
+ * of the host's loopback that were asked for are reached from there as well.
  */
 #include "filter.h"
 
@@ -78,6 +79,11 @@ void filter_open_port(struct filter *filter, uint16_t port)
 static bool port_is_open(const struct filter *filter, uint16_t port)
 {
 	return filter->host_ports[port / 8] >> port % 8 & 1;
+}
+
+static bool tcp_port_is_open(const struct filter *filter, uint16_t port)
+{
+	return port_is_open(filter, port) || (port && port == filter->host_port);
 }
 
 /* The gateway serves these itself, and libslirp has its own idea of two of them. */
@@ -150,7 +156,7 @@ static enum filter_verdict tcp_to_gateway(const struct filter *filter, const uin
 
 	if (is_served(port))
 		return FILTER_GATEWAY;
-	return port_is_open(filter, port) || !opens(tcp) ? FILTER_NAT : FILTER_GATEWAY;
+	return tcp_port_is_open(filter, port) || !opens(tcp) ? FILTER_NAT : FILTER_GATEWAY;
 }
 
 static enum filter_verdict check_tcp(const struct filter *filter, struct packet4 *packet)

@@ -25,6 +25,7 @@ struct filter {
 	struct in6_addr prefix6;       /* 64 bits of it */
 	struct in6_addr gateway6;      /* within it */
 	uint8_t host_ports[65536 / 8]; /* bits: of the host's loopback, reached by the gateway */
+	uint16_t host_port;	       /* one more, of TCP by IPv4, restricted or not; 0: none */
 };
 
 void filter_open_port(struct filter *filter, uint16_t port);

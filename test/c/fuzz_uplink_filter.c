@@ -22,13 +22,19 @@ static struct filter filter_of(uint8_t switches)
 				.ipv6 = switches & 4};
 
 	filter_open_port(&filter, 0x5050);
+	filter.host_port = switches & 8 ? 0x5151 : 0;
 	memset(&filter.prefix6, 0xfd, 8);
 	memset(&filter.gateway6, 0xfd, 8);
 	filter.gateway6.s6_addr[15] = 2;
 	return filter;
 }
 
-static void check_given(const uint8_t *frame)
+static bool is_open(const struct filter *filter, uint16_t port)
+{
+	return port == 0x5050 || (port && port == filter->host_port);
+}
+
+static void check_given(const struct filter *filter, const uint8_t *frame)
 {
 	const uint8_t *target = frame + 30;
 	bool gateway = memcmp(target, "\x0a\x4d\0\1", 4) == 0;
@@ -43,7 +49,7 @@ static void check_given(const uint8_t *frame)
 	if (gateway && frame[23] == IPPROTO_UDP)
 		CHECK(frame[36] == 0x50 && frame[37] == 0x50);
 	if (gateway && frame[23] == IPPROTO_TCP && (frame[47] & 0x37) == 0x02)
-		CHECK(frame[36] == 0x50 && frame[37] == 0x50);
+		CHECK(is_open(filter, (uint16_t)(frame[36] << 8 | frame[37])));
 	CHECK(!gateway || frame[23] != IPPROTO_ICMP);
 }
 
@@ -60,7 +66,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	frame = malloc(size);
 	memcpy(frame, data + 1, size - 1);
 	if (filter_check(&filter, &none, 1, frame, size - 1) == FILTER_NAT)
-		check_given(frame);
+		check_given(&filter, frame);
 	filter_made(&filter, &flows, 1, frame, size - 1);
 	free(frame);
 	return 0;

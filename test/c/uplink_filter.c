@@ -162,6 +162,28 @@ static void a_restricted_network_only_answers(void)
 	CHECK(udp(OUTSIDE, 5555) == FILTER_NAT && udp(OUTSIDE, 80) == FILTER_BLOCK);
 }
 
+/* TCP by IPv4 and nothing else, on a restricted network too. */
+static void the_one_port_of_the_host_is_reached(void)
+{
+	for (int restricted = 0; restricted < 2; restricted++) {
+		fresh();
+		filter.restricted = restricted;
+		CHECK(tcp(GATEWAY, 0, TH_SYN) == FILTER_GATEWAY);
+		filter.host_port = 4370;
+		CHECK(tcp(GATEWAY, 4370, TH_SYN) == FILTER_NAT);
+		CHECK(tcp(GATEWAY, 4369, TH_SYN) == FILTER_GATEWAY);
+		CHECK(tcp(GATEWAY, 0, TH_SYN) == FILTER_GATEWAY);
+		CHECK(udp(GATEWAY, 4370) == FILTER_GATEWAY);
+		CHECK(tcp(0x7f000001, 4370, TH_SYN) == FILTER_BLOCK);
+		CHECK(!restricted || tcp(OUTSIDE, 4370, TH_SYN) == FILTER_BLOCK);
+		/* The gateway's own stay its own. */
+		filter.host_port = 53;
+		CHECK(tcp(GATEWAY, 53, TH_SYN) == FILTER_GATEWAY);
+		filter.host_port = 0;
+		CHECK(tcp(GATEWAY, 4370, TH_SYN) == FILTER_GATEWAY);
+	}
+}
+
 static void arp_is_the_gateway_s(void)
 {
 	fresh();
@@ -235,6 +257,8 @@ static void ipv6_is_as_strict(void)
 	CHECK(ip6("2001:db8::1", IPPROTO_ICMPV6, 0x8700, 0) == FILTER_BLOCK);
 	filter_open_port(&filter, 80);
 	CHECK(ip6("fd65:7675:6d4d:1::2", IPPROTO_TCP, 1234, 80) == FILTER_NAT);
+	filter.host_port = 4370;
+	CHECK(ip6("fd65:7675:6d4d:1::2", IPPROTO_TCP, 1234, 4370) == FILTER_BLOCK);
 	filter.ipv6 = false;
 	CHECK(ip6("2001:db8::1", IPPROTO_TCP, 1234, 80) == FILTER_BLOCK);
 }
@@ -247,6 +271,7 @@ int main(void)
 	the_gateway_s_address_is_erlang_s();
 	a_datagram_that_came_in_is_answered();
 	a_restricted_network_only_answers();
+	the_one_port_of_the_host_is_reached();
 	arp_is_the_gateway_s();
 	ipv6_is_as_strict();
 	return 0;

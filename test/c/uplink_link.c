@@ -83,7 +83,7 @@ static void start(const char *call, const char *reply)
 {
 	guest_inbox.left = 0;
 	peer_start(&peer);
-	peer_expect(&peer, "{event,hello,#{version=>1,os_pid=>...");
+	peer_expect(&peer, "{event,hello,#{version=>2,os_pid=>...");
 	peer_call(&peer, "{call,1,%s}", call);
 	peer_expect(&peer, reply);
 }

@@ -131,7 +131,7 @@ static void start(const char *restricted, const char *host_ports)
 	guest_withholds = false;
 	guest_owed = 0;
 	peer_start(&peer);
-	peer_expect(&peer, "{event,hello,#{version=>1,os_pid=>...");
+	peer_expect(&peer, "{event,hello,#{version=>2,os_pid=>...");
 	peer_call(&peer, "{call,1,slirp,[" GATEWAY ",24,%d,%s,false,[%s]]}", GUEST_MTU, restricted,
 		  host_ports);
 	peer_expect(&peer, "{reply,1,ok}");
@@ -298,6 +298,41 @@ static void ping_pong(int fd, struct guest_tcp *tcp)
 	CHECK(packet.len == 4 && memcmp(packet.data, "ping", 4) == 0);
 	guest_send_tcp(tcp, TH_ACK | TH_PSH, "pong", 4);
 	host_reads(fd, "pong");
+}
+
+/* Of a restricted network too; what was opened last is open, and nothing else. */
+static void one_port_of_the_host_is_reached_when_told(void)
+{
+	uint16_t port = 0;
+	uint16_t other_port = 0;
+	int listener = host_open(SOCK_STREAM, INADDR_LOOPBACK, &port);
+	int other = host_open(SOCK_STREAM, INADDR_LOOPBACK, &other_port);
+	struct guest_tcp tcp = guest_tcp_to(&guest, GATEWAY_IP, port);
+	struct guest_tcp again = guest_tcp_to(&guest, GATEWAY_IP, port);
+	struct guest_tcp refused = guest_tcp_to(&guest, GATEWAY_IP, other_port);
+	struct guest_packet packet;
+	int fd;
+
+	start("true", "");
+	peer_call(&peer, "{call,3,host_port,[%d]}", port);
+	peer_expect(&peer, "{reply,3,ok}");
+	CHECK(guest_connect(&tcp));
+	fd = accept(listener, NULL, NULL);
+	guest_send_tcp(&refused, TH_SYN, NULL, 0);
+	packet = guest_receive(&peer);
+	CHECK(packet.nic == 1 && packet.flags == TH_SYN && packet.target_port == other_port);
+	peer_call(&peer, "{call,4,host_port,[0]}");
+	peer_expect(&peer, "{reply,4,ok}");
+	guest_send_tcp(&again, TH_SYN, NULL, 0);
+	packet = guest_receive(&peer);
+	CHECK(packet.nic == 1 && packet.flags == TH_SYN && packet.target_port == port);
+	CHECK(!host_hears(other, 0) && !host_hears(listener, 0));
+	/* A connection that is there stays. */
+	ping_pong(fd, &tcp);
+	close(fd);
+	close(listener);
+	close(other);
+	stop();
 }
 
 static void a_dead_machine_s_connections_end(void)
@@ -519,6 +554,8 @@ static void calls_are_checked(void)
 		{"forward_add,[sctp," LOOPBACK ",0," MAC1 "," MAC1_IP ",81]", "einval"},
 		{"forward_add,[tcp," LOOPBACK ",65536," MAC1 "," MAC1_IP ",81]", "einval"},
 		{"forward_add,[tcp," LOOPBACK ",0," MAC1 "," MAC1_IP ",0]", "einval"},
+		{"host_port,[65536]", "einval"},
+		{"host_port,[]", "einval"},
 		{"nonsense,[]", "enosys"},
 	};
 	char expected[64];
@@ -571,6 +608,7 @@ int main(void)
 	what_comes_ahead_has_a_bound();
 	what_nobody_may_reach_is_blocked();
 	loopback_is_reached_by_the_ports_asked_for();
+	one_port_of_the_host_is_reached_when_told();
 	a_dead_machine_s_connections_end();
 	a_way_in_has_room_for_many();
 	a_restricted_network_has_ways_in_only();
