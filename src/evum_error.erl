@@ -141,6 +141,21 @@ sentence({no_forward, How}) when How =:= packet; How =:= tap ->
 sentence({no_forward, Which}) -> f("there is no way in by ~tp", [Which]);
 sentence(eaddrinuse) -> "the host's port is in use: choose another, or 0 for any that is free";
 sentence(eaddrnotavail) -> "the address isn't one of this host's";
+%% the host's own node
+sentence({no_epmd, Why}) ->
+    f("nodes of this host can't be found: its epmd, on port ~b, isn't there and can't be started: ~ts", [evum_epmd:port(), epmd(Why)]);
+sentence({name_taken, Name}) -> f("the name ~ts is in use: epmd -names lists the nodes of this host", [Name]);
+sentence({no_distribution, name_taken}) -> "this host can't become a node: evum, evum2 and so on are all in use (epmd -names)";
+sentence({no_distribution, timeout}) -> "this host didn't become a node in time";
+sentence({no_distribution, {cookie, Text}}) ->
+    f("this host can't become a node: ~ts; it needs .erlang.cookie in a home of yours, or erl's -setcookie", [Text]);
+sentence({no_distribution, Why}) -> f("this host can't become a node: ~ts", [show(Why)]);
+sentence({host_node, {proto_dist, Proto}}) -> f("this host's node speaks ~ts to others: start it without -proto_dist for machines that are nodes", [Proto]);
+sentence({host_node, {epmd_module, Module}}) -> f("this host's node finds others by ~ts: start it without -epmd_module for machines that are nodes", [Module]);
+sentence({host_node, {epmd_port, _}}) -> "this host's node asks no epmd: start it without -erl_epmd_port for machines that are nodes";
+sentence({host_node, {interface, Ip}}) ->
+    f("this host's node listens on ~ts only: machines reach it by 127.0.0.1 (-kernel inet_dist_use_interface)", [show(Ip)]);
+sentence({host_node, not_listening}) -> "this host's node lets no other connect to it, or its epmd has lost it: start it without -dist_listen false";
 %% commands
 sentence({bad_command, _}) -> "a command is a non-empty string or binary for /bin/sh -c, or a list [Program | Args] of them";
 sentence({bad_text, _}) -> "the text isn't a string or binary of one line";
@@ -214,6 +229,12 @@ posix(Reason) when is_atom(Reason) ->
         Text -> Text
     end;
 posix(Reason) -> show(Reason).
+
+epmd(epmd) -> "another program listens there";
+epmd(timeout) -> "it doesn't answer";
+epmd({exit_status, Status}) -> f("it ended with status ~b", [Status]);
+epmd(Why) when is_atom(Why) -> posix(Why);
+epmd(Why) -> sentence(Why).
 
 %% What was there in place of what was awaited.
 seen([]) -> "no port is";

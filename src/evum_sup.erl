@@ -12,7 +12,8 @@ start_link() -> supervisor:start_link({local, ?MODULE}, ?MODULE, []).
 -spec init([]) -> {ok, {supervisor:sup_flags(), [supervisor:child_spec()]}}.
 init([]) ->
     Children = [
-        %% before the machines: theirs is gone last
+        %% before the machines: what is theirs is gone last
+        #{id => evum_dist, start => {evum_dist, start_link, []}, shutdown => 10000},
         #{id => evum_store_sup, start => {evum_store_sup, start_link, []}, type => supervisor, shutdown => infinity},
         #{id => evum_net_sup, start => {evum_net_sup, start_link, []}, type => supervisor, shutdown => infinity},
         #{id => evum_vm_sup, start => {evum_vm_sup, start_link, []}, type => supervisor, shutdown => infinity},

@@ -41,9 +41,9 @@ end_per_suite(Config) -> evum_test_lib:end_suite(Config).
 
 %% The cases of the group run in a BEAM of their own.
 init_per_group(own_host, Config) ->
-    case sh(unshare() ++ " true") of
-        {0, _, _} -> Config;
-        {_, _, Why} -> {skip, "no network namespaces here: " ++ binary_to_list(Why)}
+    case evum_test_host:possible() of
+        ok -> Config;
+        Skip -> Skip
     end.
 
 end_per_group(_Group, _Config) -> ok.
@@ -53,35 +53,19 @@ end_per_testcase(Case, Config) -> evum_test_lib:end_case(Case, Config).
 
 %% --- hosts ------------------------------------------------------------------------------
 
-%% An ordinary user is root of a user namespace, where that is allowed.
-unshare() ->
-    case sh("id -u") of
-        {0, <<"0\n">>, _} -> "unshare -n";
-        _ -> "unshare -Urn"
-    end.
-
 %% Runs a claim of this module, `Case' with _claim, in a BEAM of its own host.
-own_host(Case) ->
-    Args = tl(string:lexemes(unshare(), " ")) ++ ["erl"],
-    Beam = beam({os:find_executable("unshare"), Args}),
-    try
-        ok = peer:call(Beam, ?MODULE, prepare_host, []),
-        peer:call(Beam, ?MODULE, list_to_existing_atom(atom_to_list(Case) ++ "_claim"), [], ?PATIENCE)
-    after
-        peer:stop(Beam)
-    end.
+own_host(Case) -> ok = evum_test_host:run(?MODULE, claim, [list_to_existing_atom(atom_to_list(Case) ++ "_claim")]).
 
-beam(Exec) ->
-    Paths = lists:append([["-pa", filename:dirname(code:which(M))] || M <- [evum, ?MODULE]]),
-    {ok, Beam, _} = peer:start_link(#{connection => standard_io, exec => Exec, args => ["-boot", "no_dot_erlang" | Paths]}),
-    Beam.
+claim(Claim) ->
+    prepare_host(),
+    _ = ?MODULE:Claim(),
+    ok.
 
 prepare_host() ->
-    run(["ip link set lo up; ip addr add ", ?HOST, "/32 dev lo; ip addr add 2001:db8::1/128 dev lo"]),
+    run(["ip addr add ", ?HOST, "/32 dev lo; ip addr add 2001:db8::1/128 dev lo"]),
     %% an ordinary user's namespace has one group, its root's
     run("cd /proc/sys/net/ipv4; echo 0 2147483647 >ping_group_range || echo 0 0 >ping_group_range"),
-    {ok, _} = application:ensure_all_started(evum),
-    logger:set_primary_config(level, critical).
+    {ok, _} = application:ensure_all_started(evum).
 
 run(Command) ->
     case sh(Command) of
@@ -490,7 +474,7 @@ an_ordinary_user_has_no_packets_and_no_low_ports(_) ->
             {os:find_executable("setpriv"), ["--reuid", "65534", "--regid", "65534", "--clear-groups", "erl"]};
         _ -> os:find_executable("erl")
     end,
-    Beam = beam(Exec),
+    Beam = evum_test_host:beam(Exec, []),
     try
         ok = peer:call(Beam, ?MODULE, an_ordinary_user, [], ?PATIENCE)
     after

@@ -1,0 +1,76 @@
+%% SPDX-License-Identifier: Apache-2.0
+%% Hosts of a test's own: a BEAM in a network namespace, in which everything ends with it
+%%
+%% There it is alone with its loopback, its ports and, where one is asked for, its epmd.
+-module(evum_test_host).
+
+-export([possible/0, unshare/0, run/2, run/3, run/4, start/1, beam/2]).
+-export_type([options/0]).
+
+-import(evum_test_lib, [sh/1]).
+
+-define(PATIENCE, 110000).
+
+%% args: more of erl's; epmd: one runs before the BEAM does; as: nobody in place of root
+-type options() :: #{args => [string()], epmd => boolean(), as => nobody, home => file:filename()}.
+
+%% @doc Can there be any?
+-spec possible() -> ok | {skip, string()}.
+possible() ->
+    case sh(unshare() ++ " true") of
+        {0, _, _} -> ok;
+        {_, _, Why} -> {skip, "no network namespaces here: " ++ binary_to_list(Why)}
+    end.
+
+%% @doc An ordinary user is root of a user namespace, where that is allowed.
+-spec unshare() -> string().
+unshare() ->
+    case sh("id -u") of
+        {0, <<"0\n">>, _} -> "unshare -n";
+        _ -> "unshare -Urn"
+    end.
+
+%% @doc Runs a function of a suite there; its result.
+-spec run(module(), atom()) -> term().
+run(Module, Function) -> run(Module, Function, []).
+
+-spec run(module(), atom(), [term()]) -> term().
+run(Module, Function, Args) -> run(Module, Function, Args, #{}).
+
+-spec run(module(), atom(), [term()], options()) -> term().
+run(Module, Function, Args, Options) ->
+    Beam = start(Options),
+    try
+        peer:call(Beam, Module, Function, Args, ?PATIENCE)
+    after
+        peer:stop(Beam)
+    end.
+
+%% @doc One more host, linked to the caller; peer:stop/1 ends it.
+-spec start(options()) -> pid().
+start(Options) ->
+    Script = ["ip link set lo up; ", epmd(Options), home(Options), user(Options), "erl \"$@\"; s=$?; ", end_epmd(Options), "exit $s"],
+    Words = tl(string:lexemes(unshare(), " ")) ++ ["sh", "-c", lists:flatten(Script), "sh"],
+    Beam = beam({os:find_executable("unshare"), Words}, ["-start_epmd", "false" | maps:get(args, Options, [])]),
+    _ = peer:call(Beam, logger, set_primary_config, [level, critical]),
+    Beam.
+
+epmd(#{epmd := true}) -> "epmd </dev/null >/dev/null 2>&1 & e=$!; until epmd -names >/dev/null 2>&1; do sleep 0.01; done; ";
+epmd(_) -> "".
+
+end_epmd(#{epmd := true}) -> "kill $e; wait; ";
+end_epmd(_) -> "".
+
+home(#{home := Home}) -> "HOME=" ++ Home ++ " ";
+home(_) -> "".
+
+user(#{as := nobody}) -> "setpriv --reuid 65534 --regid 65534 --clear-groups ";
+user(_) -> "".
+
+%% @doc A BEAM that evum and the suites are loaded from, and that isn't distributed unless
+%% its arguments say so.
+-spec beam(file:filename() | {file:filename(), [string()]}, [string()]) -> pid().
+beam(Exec, Args) ->
+    Paths = lists:append([["-pa", filename:dirname(code:which(M))] || M <- [evum, ?MODULE]]),
+    {ok, Beam, _} = peer:start_link(#{connection => standard_io, exec => Exec, args => ["-boot", "no_dot_erlang" | Paths] ++ Args}),
+    Beam.
