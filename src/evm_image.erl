@@ -14,7 +14,8 @@
 %% where an image comes from
 -type spec() ::
     {uri, #{uri := string(), sha256 => string(), cacertfile => file:filename(), max_size => pos_integer()}}
-    | {build, evm_image_debian:recipe()}.
+    | {build, evm_image_debian:recipe()}
+    | {bake, evum_release:options()}.
 %% who is told how far it is
 -type sink() :: #{dist := atom(), owner := pid() | none}.
 -type progress() :: #{stage := wait | download | check | unpack | build | store, bytes => non_neg_integer(), total => non_neg_integer() | unknown, atom() => term()}.
@@ -69,6 +70,11 @@ key({uri, #{uri := Uri}}) ->
                 {error, Posix} -> {error, {bad_image, File, Posix}}
             end;
         remote -> key_of({uri, Uri})
+    end;
+key({bake, Options}) ->
+    case evum_release:key(Options) of
+        {ok, Inputs} -> key_of({bake, Inputs});
+        {error, _} = Error -> Error
     end;
 key({build, Recipe}) -> key_of({build, evm_image_debian:key(Recipe)}).
 
@@ -144,6 +150,7 @@ made({error, _} = Error, Work) ->
     _ = file:del_dir_r(Work),
     Error.
 
+image({bake, Options}, Work, _Progress) -> evum_release:make(Options, Work);
 image({build, Recipe}, Work, Progress) ->
     case evm_image_debian:archive(Recipe, Work, Progress) of
         {ok, Tar} -> evm_image_unpack:unpack(Tar, "debian", ?SIZE_MAX * ?MIB, Progress);

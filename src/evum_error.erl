@@ -66,6 +66,22 @@ sentence({no_program, Name}) -> f("this host has no ~ts: apt-get install ~ts", [
 sentence({program_failed, Name, Status, Text}) -> f("~ts failed with status ~b: ~ts", [Name, Status, printable(Text)]);
 sentence({no_sources, Suite}) -> f("apt on this host has no sources for ~ts: /etc/apt/sources.list", [Suite]);
 sentence({fetch_crashed, Reason}) -> f("fetching an image crashed: ~ts", [show(Reason)]);
+sentence({missing_application, App, apps}) -> f("there is no application ~ts: name the directory of its beams in paths", [App]);
+sentence({missing_application, App, By}) ->
+    f("~ts needs the application ~ts, which isn't there: name the directory of its beams in paths, or install its package (erlang-~ts)",
+      [By, App, string:replace(atom_to_list(App), "_", "-", all)]);
+sentence({bad_path, Dir, several_apps}) -> f("~ts has more than one .app file: give each application a directory of its own", [Dir]);
+sentence({bad_path, Dir, Posix}) -> f("the path ~ts can't be read: ~ts", [Dir, posix(Posix)]);
+sentence({bad_app, File, Why}) -> f("~ts is no application's resource file: ~ts", [File, resource(Why)]);
+sentence({bad_beam, File}) -> f("~ts is no beam, or is damaged: compile it again", [File]);
+sentence({bad_elf, File}) -> f("~ts is damaged: build it again", [File]);
+sentence({bad_release, Text}) -> f("no release can be made of these applications: ~ts", [Text]);
+sentence({missing_library, Name, Of}) ->
+    f("~ts needs the library ~ts, which this host hasn't: install its package, or build without it", [Of, Name]);
+sentence({foreign_architecture, File, Theirs, Ours}) -> f("~ts is for ~ts, and machines here run ~ts: build it here", [File, Theirs, Ours]);
+sentence({no_erts, Dir}) -> f("~ts is no whole runtime system of Erlang: its bin has no beam.smp, erlexec and erl_child_setup", [Dir]);
+sentence({image_too_big, Bytes, Max}) ->
+    f("the image would have ~b MiB, and at most ~b MiB can be: leave out what the node doesn't need", [Bytes div 1048576, Max div 1048576]);
 sentence({not_built, File}) -> f("~ts is missing: run ./evum build", [File]);
 sentence(not_started) -> "evum isn't started: application:ensure_all_started(evum)";
 sentence({bad_share, Dir, enotdir}) -> f("~ts can't be shared: it is no directory", [printable(Dir)]);
@@ -351,7 +367,18 @@ option(winsize) -> "a window's size is {Rows, Columns}, each from 1 to 65535";
 option(max_procs) -> "max_procs must be a positive number of processes";
 option(max_mem) -> "max_mem must be a positive number of MiB";
 option(user) -> "user must be a user's name or number in the guest";
+option(apps) -> "apps must be a list of applications' names";
+option(paths) -> "paths must be a list of directories' names";
+option(start) -> "start must be {Module, Function, Args}, a megabyte at most";
+option(output) -> "output must be the name of a file";
+option(Key) when Key =:= busybox; Key =:= epmd -> f("~ts must be true or false", [Key]);
 option(Key) -> f("there is no option ~tp, or it can't have that value", [Key]).
+
+resource(syntax) -> "it isn't {application, Name, Properties}";
+resource(name) -> "its name isn't that of the application in it";
+resource(vsn) -> "its vsn must be letters, digits and . _ + ~ -";
+resource(too_big) -> "it is larger than a megabyte";
+resource(Posix) -> posix(Posix).
 
 damage(changed) -> "isn't what was committed";
 damage(bad_record) -> "is no record of a state";

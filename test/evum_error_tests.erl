@@ -47,6 +47,11 @@ examples() ->
         {bad_cacertfile, "/f", enoent}, {bad_archive, "/f", <<"tar: no">>}, {no_file_system, "/f", partition_table}, {no_file_system, "/f", empty},
         {no_file_system, "/f", cut}, {no_file_system, "/f", unknown}, {no_space, "/d"}, {cache, "/f", eacces}, {cache_full, 2097152, 1048576},
         {no_program, "xz"}, {no_program, "mke2fs"}, {program_failed, "xz", 1, <<"bad">>}, {no_sources, "bookworm"}, {fetch_crashed, badarg},
+        {missing_application, a, apps}, {missing_application, a, b}, {bad_path, "/d", several_apps}, {bad_path, "/d", enoent},
+        {bad_app, "/f", syntax}, {bad_app, "/f", name}, {bad_app, "/f", vsn}, {bad_app, "/f", too_big}, {bad_app, "/f", eacces},
+        {bad_beam, "/f"}, {bad_elf, "/f"}, {bad_release, "text"}, {missing_library, "liba.so.1", "/f"},
+        {foreign_architecture, "/f", "arm64", "x86-64"}, {no_erts, "/d"}, {image_too_big, 2097152, 1048576},
+        {bad_option, apps}, {bad_option, paths}, {bad_option, start}, {bad_option, output}, {bad_option, epmd},
         {bad_config, "f", 1, {no_checksum, "http://a/b"}}, {shutdown, owner_down}, {panic, <<"text">>}, {signal, 9}, {signal, kill}, {exit_status, 1}
     ].
 
@@ -73,7 +78,7 @@ every_literal_error_is_among_them_test_() ->
 internal() ->
     [{bad_frame, 2}, {attach, 2}, badarg, bad_record, changed, etimedout, bad_name, econnaborted, {already_started, 2}] ++
         %% why bytes are no frame or packet: counted
-        [short, truncated, bad_header, bad_length, bad_checksum, spoofed] ++
+        [not_elf, bad_elf, bad_archive, short, truncated, bad_header, bad_length, bad_checksum, spoofed] ++
         %% what a client of a control socket is closed for, and what its socket may say: counted
         %% between who runs a program with a bound and who knows what it was for
         [file_too_big] ++

@@ -1,0 +1,109 @@
+%% SPDX-License-Identifier: Apache-2.0
+%% The libraries that programs and NIFs need, as the host's loader finds them
+%%
+%% In the image they all lie beside the C library, where a loader without a cache looks
+%% first; but what lies in an application already stays there.
+-module(evum_release_libs).
+
+-export([needed/2, dirs/0]).
+
+%% where an ELF file is on the host
+-type elf() :: {file:filename(), evum_elf:elf()}.
+
+-define(CONF, "/etc/ld.so.conf").
+-define(CONF_DEPTH, 4).
+%% what OpenSSL looks for by itself beside libcrypto
+-define(MODULES, "ossl-modules/*.so").
+
+%% @doc Libraries and loaders of these files and of their libraries: where each lies in
+%% the image, and on the host. Throws `{missing_library, Name, File}'.
+-spec needed([elf()], evum_elf:machine()) -> [{Name :: binary(), file:filename()}].
+needed(Elfs, Machine) ->
+    Search = #{machine => Machine, dirs => dirs(), own => [F || {F, _} <- Elfs]},
+    Found = lists:foldl(fun({File, Elf}, Acc) -> follow(File, Elf, [], Search, Acc) end, #{}, Elfs),
+    %% the C library needs its loader, which is there before it
+    Loaders = [filename:basename(Loader) || <<"/", _/binary>> = Loader <- maps:keys(Found)],
+    Libraries = maps:to_list(maps:without(Loaders, Found)),
+    Dir = library_dir(Libraries),
+    [{image(Name, Dir), File} || {Name, File} <- Libraries] ++ modules(Libraries).
+
+%% A loader is needed by its whole path.
+image(<<"/", Path/binary>>, _Dir) -> Path;
+image(Name, Dir) -> iolist_to_binary([Dir, $/, Name]).
+
+library_dir(Libraries) ->
+    case [File || {<<"libc.so.", _/binary>>, File} <- Libraries] of
+        ["/usr/lib" ++ _ = File | _] -> tl(filename:dirname(File));
+        ["/" ++ Path | _] -> filename:dirname(Path);
+        [] -> "lib"
+    end.
+
+modules(Libraries) ->
+    [{list_to_binary(tl(Module)), Module}
+     || {<<"libcrypto.so.3">>, File} <- Libraries, Dir <- lists:usort([filename:dirname(File), usr(filename:dirname(File))]),
+        Module <- filelib:wildcard(filename:join(Dir, ?MODULES))].
+
+usr("/lib" ++ _ = Dir) -> "/usr" ++ Dir;
+usr(Dir) -> Dir.
+
+follow(File, #{needed := Needed} = Elf, Inherited, Search, Found0) ->
+    {Rpath, Runpath} = search_path(filename:dirname(File), Elf, Inherited),
+    Found1 = case Elf of #{interp := Loader} -> Found0#{Loader => binary_to_list(Loader)}; _ -> Found0 end,
+    lists:foldl(fun(Name, Found) -> library(Name, File, Rpath, Runpath, Search, Found) end, Found1, Needed).
+
+library(Name, _Of, _Rpath, _Runpath, _Search, Found) when is_map_key(Name, Found) -> Found;
+library(<<"linux-vdso", _/binary>>, _Of, _Rpath, _Runpath, _Search, Found) -> Found;
+library(Name, Of, Rpath, Runpath, #{dirs := Dirs, own := Own} = Search, Found) ->
+    case find(Name, Rpath ++ Runpath ++ Dirs, Search) of
+        {ok, File, Elf} ->
+            case lists:member(File, Own) of
+                true -> Found;
+                false -> follow(File, Elf, Rpath, Search, Found#{Name => File})
+            end;
+        missing -> throw({missing_library, binary_to_list(Name), Of})
+    end.
+
+%% A library of DT_RPATH is looked for there by all that its user loads, unless there is a DT_RUNPATH.
+search_path(Origin, #{rpath := Rpath, runpath := []}, Inherited) -> {origins(Rpath, Origin) ++ Inherited, []};
+search_path(Origin, #{runpath := Runpath}, Inherited) -> {Inherited, origins(Runpath, Origin)}.
+
+origins(Dirs, Origin) ->
+    Texts = [binary:replace(binary:replace(Dir, <<"${ORIGIN}">>, <<"$ORIGIN">>), <<"$ORIGIN">>, list_to_binary(Origin)) || Dir <- Dirs],
+    [binary_to_list(Dir) || <<"/", _/binary>> = Dir <- Texts].
+
+%% As the loader does, past what is for another machine.
+find(<<"/", _/binary>> = Path, _Dirs, Search) -> first([binary_to_list(Path)], Search);
+find(Name, Dirs, Search) -> first([filename:join(Dir, binary_to_list(Name)) || Dir <- Dirs], Search).
+
+first([], _Search) -> missing;
+first([File | Rest], #{machine := Machine} = Search) ->
+    case file:read_file(File) of
+        {ok, Bytes} ->
+            case evum_elf:read(Bytes) of
+                {ok, #{machine := Machine} = Elf} -> {ok, File, Elf};
+                _ -> first(Rest, Search)
+            end;
+        {error, _} -> first(Rest, Search)
+    end.
+
+%% @doc Where the host's loader looks for libraries, in order.
+-spec dirs() -> [file:filename()].
+dirs() ->
+    Usual = ["/lib64", "/usr/lib64", "/lib", "/usr/lib"],
+    unique([Dir || Dir <- conf(?CONF, ?CONF_DEPTH) ++ Usual, filelib:is_dir(Dir)]).
+
+unique([]) -> [];
+unique([Dir | Rest]) -> [Dir | unique([Other || Other <- Rest, Other =/= Dir])].
+
+conf(_File, 0) -> [];
+conf(File, Depth) ->
+    case file:read_file(File) of
+        {ok, Bytes} -> lists:append([line(string:lexemes(hd(string:split(Line, "#")), " \t"), Depth)
+                                     || Line <- string:lexemes(binary_to_list(Bytes), "\n")]);
+        {error, _} -> []
+    end.
+
+line(["include" | Patterns], Depth) ->
+    [Dir || Pattern <- Patterns, File <- filelib:wildcard(filename:absname(Pattern, filename:dirname(?CONF))), Dir <- conf(File, Depth - 1)];
+line(["/" ++ _ = Dir | _], _Depth) -> [Dir];
+line(_, _Depth) -> [].

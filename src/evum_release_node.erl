@@ -1,0 +1,31 @@
+%% SPDX-License-Identifier: Apache-2.0
+%% How the node of an image is started; pure
+%%
+%% evum-init runs the words of /etc/evum/node, one a line: `env NAME=VALUE' and
+%% `arg WORD', the first of which is the program.
+-module(evum_release_node).
+
+-export([file/1, flags/0, mem/1]).
+
+-define(MIB, 1048576).
+%% MiB: the kernel, the emulator and what Erlang has at rest
+-define(MEM_REST, 64).
+
+%% @doc The file: `erts' the version, `boot' the boot file without its ending, `paths' the
+%% directories that go before the others, `args' what follows.
+-spec file(#{erts := string(), boot := iodata(), paths := [iodata()], args := [iodata()]}) -> iodata().
+file(#{erts := Erts, boot := Boot, paths := Paths, args := Args}) ->
+    Bin = ["/erlang/erts-", Erts, "/bin"],
+    Env = [{"ROOTDIR", "/erlang"}, {"BINDIR", Bin}, {"EMU", "beam"}, {"PROGNAME", "erl"}, {"HOME", "/root"}, {"TERM", "linux"},
+           {"LANG", "C.UTF-8"}, {"PATH", [Bin, ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]}, {"ERL_INETRC", "/etc/evum/inetrc"}, {"ERL_CRASH_DUMP_SECONDS", "0"}],
+    Words = [[Bin, "/erlexec"] | flags()] ++ ["-boot", Boot] ++ lists:append([["-pa", Path] || Path <- Paths]) ++ Args,
+    [[["env ", Name, $=, Value, $\n] || {Name, Value} <- Env], [["arg ", Word, $\n] || Word <- Words]].
+
+%% @doc The emulator's flags for a small machine with one CPU.
+-spec flags() -> [string()].
+flags() ->
+    ["+S", "1:1", "+SDcpu", "1:1", "+SDio", "1", "+A", "1", "+sbwt", "none", "+sbwtdcpu", "none", "+sbwtdio", "none"].
+
+%% @doc The least memory that a machine boots an image with: MiB, from the bytes that it has unpacked.
+-spec mem(non_neg_integer()) -> pos_integer().
+mem(Unpacked) -> ?MEM_REST + (2 * Unpacked + ?MIB - 1) div ?MIB.
