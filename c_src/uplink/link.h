@@ -9,6 +9,7 @@ struct link {
 	int fd;
 	int index; /* of the interface */
 	unsigned int mtu;
+	bool down; /* of a packet socket: it isn't up at the moment */
 };
 
 /* 0, or -errno: -ENODEV no such interface, -EPERM, -ENETDOWN it isn't up, -ENAMETOOLONG. */

@@ -25,6 +25,8 @@
 
 /* Frames that are read in one turn of the loop. */
 #define PACKET_TURN 64
+/* How often an interface that is down is looked at, ms. */
+#define DOWN_MS 200
 #define PACKET_BUFFER (4 << 20)
 #define VLAN_TAG 4u
 #define ADDRESSES_SIZE 12u
@@ -226,12 +228,28 @@ static int receive(struct uplink *uplink)
 	return 1;
 }
 
-/* The interface went down, or away. */
-static int check_there(const struct uplink *uplink)
+/*
+ * An interface that goes away goes down before, and the socket is told of the first only:
+ * one that is down is looked at until it is up again.
+ */
+static int check_down(struct uplink *uplink)
 {
-	struct ifreq request = {.ifr_ifindex = uplink->link->index};
+	struct link *link = uplink->link;
+	struct ifreq request = {.ifr_ifindex = link->index};
 
-	return ioctl(uplink->link->fd, SIOCGIFNAME, &request) < 0 ? -ENODEV : 0;
+	if (ioctl(link->fd, SIOCGIFNAME, &request) < 0)
+		return -ENODEV;
+	link->down = ioctl(link->fd, SIOCGIFFLAGS, &request) < 0 || !(request.ifr_flags & IFF_UP);
+	return 0;
+}
+
+static int packet_watch(struct uplink *uplink, int *timeout)
+{
+	int err = link_watch(uplink, timeout);
+
+	if (uplink->link->down)
+		*timeout = DOWN_MS;
+	return err;
 }
 
 static int packet_ready(struct uplink *uplink)
@@ -239,18 +257,18 @@ static int packet_ready(struct uplink *uplink)
 	int got = 1;
 
 	if (!link_is_ready(uplink))
-		return 0;
+		return uplink->link->down ? check_down(uplink) : 0;
 	for (int i = 0; i < PACKET_TURN && got == 1 && (i == 0 || link_has_room(uplink)); i++)
 		got = receive(uplink);
 	if (got == -ENETDOWN)
-		got = check_there(uplink);
+		got = check_down(uplink);
 	return got < 0 ? got : uplink->failed;
 }
 
 const struct way way_packet = {
 	.name = "packet",
 	.send = packet_send,
-	.watch = link_watch,
+	.watch = packet_watch,
 	.ready = packet_ready,
 	.close = link_close,
 };

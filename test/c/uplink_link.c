@@ -144,20 +144,27 @@ static void frames_go_both_ways(const char *cable)
 	close(fd);
 }
 
-static void too_long_a_frame_stays_here(void)
+/* What is counted, as text, which the caller frees. */
+static char *counters(void)
 {
-	static uint8_t frame[1600];
 	int channel;
-	char *text;
 
-	guest_send_frame(&guest, frame, sizeof(frame));
 	peer_call(&peer, "{call,2,info,[]}");
 	/* The host's own chatter may come between. */
 	do
 		channel = peer_recv(&peer);
 	while (channel == 2);
 	CHECK(channel == 0);
-	text = text_of_term((char *)peer.frame + 1, (int)peer.len - 1);
+	return text_of_term((char *)peer.frame + 1, (int)peer.len - 1);
+}
+
+static void too_long_a_frame_stays_here(void)
+{
+	static uint8_t frame[1600];
+	char *text;
+
+	guest_send_frame(&guest, frame, sizeof(frame));
+	text = counters();
 	CHECK(strstr(text, "tx_dropped=>1,"));
 	free(text);
 }
@@ -269,6 +276,21 @@ static void an_interface_that_goes_is_told(void)
 	peer_expect_exit(&peer, 3);
 }
 
+/* The socket hears of the first only. */
+static void an_interface_that_goes_down_and_away_is_told(void)
+{
+	host_runs(
+		"ip link add v4 type veth peer name v5 && ip link set v4 up && ip link set v5 up");
+	start("packet,[\"v4\"]", "{reply,1,{ok,1500}}");
+	host_runs("ip link set v4 down && ip link set v4 up");
+	frames_go_both_ways("v5");
+	host_runs("ip link set v4 down");
+	/* It has seen that. */
+	free(counters());
+	host_runs("ip link del v4");
+	peer_expect_exit(&peer, 3);
+}
+
 static void what_cannot_be_had_is_said(void)
 {
 	host_runs("ip link add v2 type veth peer name v3");
@@ -321,5 +343,6 @@ int main(void)
 	a_tag_is_still_there();
 	joined_segments_come_one_by_one();
 	an_interface_that_goes_is_told();
+	an_interface_that_goes_down_and_away_is_told();
 	return 0;
 }
