@@ -11,7 +11,8 @@
 
 %% the part of a node's name before the @
 -type name() :: atom() | string().
--opaque own() :: {port(), OsPid :: pos_integer()}.
+%% sends `{Port, {exit_status, N}}' when it ends
+-type own() :: {port(), OsPid :: pos_integer()}.
 -type error() :: {no_epmd, {no_program, string()} | {exit_status, integer()} | epmd | timeout | file:posix() | {not_built, file:filename()}}.
 
 -define(LOCALHOST, {127, 0, 0, 1}).
@@ -129,7 +130,7 @@ unregister(Socket) ->
     receive {tcp_closed, Socket} -> ok after 0 -> ok end.
 
 %% @doc Starts an epmd on the host's loopback, where none answers, and returns once it does.
-%% The caller owns it, and is sent `{Port, {exit_status, N}}', Port being own()'s first, when it ends.
+%% The caller owns it, and is sent `{Port, {exit_status, N}}' when it ends.
 -spec start() -> {ok, own()} | running | {error, error()}.
 start() ->
     case names() of
