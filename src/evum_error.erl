@@ -160,7 +160,7 @@ sentence(eaddrnotavail) -> "the address isn't one of this host's";
 %% the host's own node
 sentence({no_epmd, Why}) ->
     f("nodes of this host can't be found: its epmd, on port ~b, isn't there and can't be started: ~ts", [evum_epmd:port(), epmd(Why)]);
-sentence({name_taken, Name}) -> f("the name ~ts is in use: epmd -names lists the nodes of this host", [Name]);
+sentence({name_taken, Name}) -> f("the name ~ts is in use: epmd -names lists the nodes of this host, evm:list() its machines", [Name]);
 sentence({no_distribution, name_taken}) -> "this host can't become a node: evum, evum2 and so on are all in use (epmd -names)";
 sentence({no_distribution, timeout}) -> "this host didn't become a node in time";
 sentence({no_distribution, {cookie, Text}}) ->
@@ -172,6 +172,14 @@ sentence({host_node, {epmd_port, _}}) -> "this host's node asks no epmd: start i
 sentence({host_node, {interface, Ip}}) ->
     f("this host's node listens on ~ts only: machines reach it by 127.0.0.1 (-kernel inet_dist_use_interface)", [show(Ip)]);
 sentence({host_node, not_listening}) -> "this host's node lets no other connect to it, or its epmd has lost it: start it without -dist_listen false";
+%% nodes
+sentence({too_little_memory, Mem, Needed}) -> f("~b MiB are too little for that node: it needs ~b (option mem)", [Mem, Needed]);
+sentence({bad_vm_args, File, Why}) -> f("the arguments in ~ts can't be used: ~ts", [File, words(Why)]);
+sentence({bad_sys_config, File, Why}) -> f("the configuration ~ts can't be used: ~ts", [File, Why]);
+sentence({no_connection, Node}) -> f("~ts is up and can't be connected: is this host's cookie of it, or its network, another now?", [Node]);
+sentence({timeout, epmd, unresponsive}) -> "the host's epmd didn't answer in time";
+sentence({node_failed, Ending, []}) -> f("the node wasn't up (~ts), and printed nothing", [ending(Ending)]);
+sentence({node_failed, Ending, Lines}) -> [f("the node wasn't up (~ts); it printed~n", [ending(Ending)]), lists:join($\n, [printable(Line) || Line <- Lines])];
 %% commands
 sentence({bad_command, _}) -> "a command is a non-empty string or binary for /bin/sh -c, or a list [Program | Args] of them";
 sentence({bad_text, _}) -> "the text isn't a string or binary of one line";
@@ -252,6 +260,14 @@ epmd({exit_status, Status}) -> f("it ended with status ~b", [Status]);
 epmd(Why) when is_atom(Why) -> posix(Why);
 epmd(Why) -> sentence(Why).
 
+words({unmatched, Quote}) -> f("a ~tc has no other that ends it", [Quote]);
+words({word, Word}) -> f("evum_node can't hand on ~tp", [Word]);
+words({too_long, Max}) -> f("they are longer than ~b bytes", [Max]);
+words(Posix) -> posix(Posix).
+
+ending(timeout) -> "its time was up: option wait_boot";
+ending(Reason) -> sentence(Reason).
+
 %% What was there in place of what was awaited.
 seen([]) -> "no port is";
 seen([_ | _] = Ports) -> f("listened on are ~ts", [lists:join(", ", [integer_to_list(P) || P <- Ports])]);
@@ -307,7 +323,13 @@ option(dist) -> "dist must be an atom, the name of an image: evm:dists()";
 option(net) ->
     "net must be false, a network (a switch's pid, the name of a running one or of one in evm.cfg), or a list of at most 8, "
     "each such or {Network, #{ip, mac}}";
-option(name) -> "name must be an atom";
+option(name) -> "name must be an atom, of a node (without @) one of letters, digits, and hyphens or underscores between them";
+option(cookie) -> "cookie must be an atom or a string, 255 bytes at most, of characters that are neither blanks nor beyond ASCII";
+option(host_link) -> "host_link must be visible or hidden";
+option(net_ticktime) -> "net_ticktime must be a number of seconds, from 1 to 3600";
+option(vm_args) -> "vm_args must be the name of a file for erl -args_file, and the -name and -setcookie in it such as evum_node takes them";
+option(sys_config) -> "sys_config must be a list of {Application, Parameters}, or the name of a file with one";
+option(image) -> "image must be the name of a file that evum_release:bake/1 has made, and goes without apps, paths and release";
 option(subnet) -> "subnet must be the address of a network and its length, from 8 to 30 bits: \"10.77.0.0/24\"";
 option(gateway) -> "gateway must be an address of the network's subnet (of a switch, which must be given too)";
 option(ip) -> "ip must be a host's IPv4 address, a string such as \"10.77.0.2\" or a tuple";
@@ -323,7 +345,7 @@ option(ping) -> "ping must be an IPv4 address or a list of them";
 option(mem) -> "mem must be a number of MiB, 32 or more";
 option(kernel) -> "kernel must be the name of a file";
 option(args) ->
-    f("args must be a list of kernel arguments, 3000 bytes at most, and none that evum sets itself (~ts)",
+    f("args must be a list of kernel arguments, 3000 bytes at most, and none that evum sets itself (~ts); of a node, of erl's, 48 KiB at most",
       [lists:join(", ", evum_proto:reserved_args())]);
 option(disk) ->
     "disk must be memory, a layer's size in MiB (64 or more), its file, or #{file, size}; it goes with an image whose access is overlay, "

@@ -33,7 +33,7 @@
 -define(VERSION, 6).
 -define(DNS_PORT, 53).
 -define(DNS_MS, 2000).
--define(TOLD_MAX, 1048576).
+-define(TOLD_MAX, 2097152).
 -define(DIR, "/run/evum").
 -define(OWN, "/etc/evum/guest").
 
@@ -117,13 +117,15 @@ call({Module, Function, Args} = Start) ->
     Boot = self(),
     {Pid, Monitor} = spawn_monitor(fun() ->
         Boot ! {self(), apply(Module, Function, Args)},
-        receive after infinity -> ok end
+        stay()
     end),
     receive
         {Pid, {error, Reason}} -> exit({start_failed, Start, Reason});
         {Pid, _} -> demonitor(Monitor, [flush]);
         {'DOWN', Monitor, process, Pid, Reason} -> exit({start_failed, Start, Reason})
     end.
+
+stay() -> receive _ -> stay() end.
 
 say(Word) ->
     case file:open(?DIR "/said", [write, raw]) of

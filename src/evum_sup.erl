@@ -15,6 +15,7 @@ init([]) ->
         %% before the machines: what is theirs is gone last
         #{id => evum_dist, start => {evum_dist, start_link, []}, shutdown => 10000},
         #{id => evum_store_sup, start => {evum_store_sup, start_link, []}, type => supervisor, shutdown => infinity},
+        #{id => evum_node_names, start => {evum_node_names, start_link, []}, shutdown => 5000},
         #{id => evum_net_sup, start => {evum_net_sup, start_link, []}, type => supervisor, shutdown => infinity},
         #{id => evum_vm_sup, start => {evum_vm_sup, start_link, []}, type => supervisor, shutdown => infinity},
         #{id => evum_ctl_sup, start => {evum_ctl_sup, start_link, []}, type => supervisor, shutdown => infinity}

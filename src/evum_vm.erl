@@ -250,6 +250,8 @@ call_event(info, From, State, #data{started = Started, outcome = Outcome} = D) w
     evum_vm_data:reply(From, {ok, evum_vm_data:full(State, #{}, D)});
 call_event(info, From, _State, D) -> {keep_state, evum_vm_data:ask(info, [], {info, From}, D)};
 call_event({active, Active}, From, _State, D) -> evum_vm_console:set_active(Active, From, D);
+call_event({console, Mode}, From, _State, #data{console = Console} = D) ->
+    {keep_state, D#data{console = evum_console:mode(Console, Mode)}, [{reply, From, ok}]};
 call_event({give_away, Pid}, {Caller, _} = From, _State, D) -> evum_vm_console:give_away(Pid, Caller, From, D);
 call_event({puts, Bytes, Ms}, {Caller, _} = From, State, #data{started = true} = D) when
     State =/= stopping, State =/= rebooting

@@ -52,7 +52,10 @@ examples() ->
         {bad_beam, "/f"}, {bad_elf, "/f"}, {bad_release, "text"}, {missing_library, "liba.so.1", "/f"},
         {foreign_architecture, "/f", "arm64", "x86-64"}, {no_erts, "/d"}, {image_too_big, 2097152, 1048576},
         {bad_option, apps}, {bad_option, paths}, {bad_option, start}, {bad_option, output}, {bad_option, epmd},
-        {bad_config, "f", 1, {no_checksum, "http://a/b"}}, {shutdown, owner_down}, {panic, <<"text">>}, {signal, 9}, {signal, kill}, {exit_status, 1}
+        {too_little_memory, 40, 90}, {bad_vm_args, "f", {unmatched, $"}}, {bad_vm_args, "f", {word, <<"-args_file">>}}, {bad_vm_args, "f", {too_long, 1}},
+        {bad_vm_args, "f", enoent}, {bad_sys_config, "f", "text"}, {no_connection, a@b}, {timeout, epmd, unresponsive}, {node_failed, timeout, []},
+        {node_failed, {exit_status, 1}, [<<"a line">>]}, {bad_option, cookie}, {bad_option, host_link}, {bad_option, net_ticktime},
+        {bad_option, vm_args}, {bad_option, sys_config}, {bad_option, image}, {bad_config, "f", 1, {no_checksum, "http://a/b"}}, {shutdown, owner_down}, {panic, <<"text">>}, {signal, 9}, {signal, kill}, {exit_status, 1}
     ].
 
 %% A sentence, not the name of an atom nor a term.
@@ -82,8 +85,10 @@ internal() ->
         %% what a client of a control socket is closed for, and what its socket may say: counted
         %% between who runs a program with a bound and who knows what it was for
         [file_too_big] ++
+        %% what a guest's node hears of another
+        [nxdomain, eafnosupport] ++
         %% what a guest hears of its served directory
-        [malformed, bad_length, {bad_answer, 2}, eio, emfile, closed] ++
+        [eperm, malformed, bad_length, {bad_answer, 2}, eio, emfile, closed] ++
         [bad_magic, bad_address, {bad_type, 2}, {bad_version, 2}, econnrefused, econnaborted].
 
 shape(Reason) when is_tuple(Reason) -> {element(1, Reason), tuple_size(Reason)};
