@@ -284,7 +284,7 @@ a_create_that_meets_the_end_is_refused(_) ->
     Pid = spawn_link(fun() -> Self ! {made, evm:create()} end),
     until(fun() -> process_info(Pid, current_function) =:= {current_function, {gen, do_call, 4}} end),
     exit(Sup, kill),
-    receive {made, {error, not_started}} -> ok after 5000 -> error(stuck) end,
+    receive {made, {error, not_started}} -> ok after 20000 -> error(stuck) end,
     until(fun() -> is_pid(whereis(evum_vm_sup)) end).
 
 what_only_evum_sets_is_refused_at_once(_) ->

@@ -140,7 +140,7 @@ vde(Config) -> "vde://" ++ filename:dirname(evum_ctl:socket(proplists:get_value(
 arp(Mac, {A, B, C, D}, {E, F, G, H}) ->
     <<16#ffffffffffff:48, Mac:48, 16#0806:16, 1:16, 16#0800:16, 6, 4, 1:16, Mac:48, A, B, C, D, 0:48, E, F, G, H>>.
 
-frame(Port) -> receive {Port, {data, Frame}} -> Frame after 5000 -> error(no_frame) end.
+frame(Port) -> receive {Port, {data, Frame}} -> Frame after 20000 -> error(no_frame) end.
 
 close(Port) ->
     {os_pid, Pid} = erlang:port_info(Port, os_pid),
@@ -226,5 +226,5 @@ a_killed_beam_leaves_nothing(_) ->
     Socket = receive {Port, {data, {eol, Line}}} -> Line after 10000 -> error(no_socket) end,
     {ok, _} = file:read_file_info(Socket),
     ok = evum_test_lib:kill(Pid, "KILL"),
-    receive {Port, {exit_status, _}} -> ok after 5000 -> error(alive) end,
+    receive {Port, {exit_status, _}} -> ok after 20000 -> error(alive) end,
     ok = evum_test_lib:until(fun() -> file:read_file_info(filename:dirname(Socket)) =:= {error, enoent} end).

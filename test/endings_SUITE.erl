@@ -170,7 +170,7 @@ a_crash_overtakes_a_stop(_) ->
         ok = evum:crash(V)
     end),
     Stopper ! {tell, self()},
-    receive {stopped, ok} -> ok after 5000 -> error(still_stopping) end.
+    receive {stopped, ok} -> ok after 20000 -> error(still_stopping) end.
 
 %% The order comes between the last word of the old life and the end of its port
 %% program, or as near to that as can be.
@@ -240,7 +240,7 @@ a_parents_exit_is_no_crash(_) ->
          V = receive {linked, P} -> P after 10000 -> error(stuck) end,
          Reason = ending(V, fun(_) -> Parent ! die end),
          Parent ! tell,
-         receive {saw, Reason} -> ok after 5000 -> error(not_linked) end,
+         receive {saw, Reason} -> ok after 20000 -> error(not_linked) end,
          0 = Reports()
      end || Reason <- [foo, {badarith, []}, shutdown]].
 
@@ -266,8 +266,8 @@ a_bug_of_ours_is_told(_) ->
     gen_statem:cast(V, {attach_input, self(), no_bytes}),
     {badarg, [_ | _]} = evum_test_lib:monitored(Monitor, V),
     ok = evum_test_lib:gone(Pids, 1500),
-    receive {evum, V, {down, badarg}} -> ok after 1000 -> error(not_told) end,
-    receive {waited, {error, {vm_down, _}}} -> ok after 1000 -> error(still_waiting) end,
+    receive {evum, V, {down, badarg}} -> ok after 20000 -> error(not_told) end,
+    receive {waited, {error, {vm_down, _}}} -> ok after 20000 -> error(still_waiting) end,
     true = Reports() > 0.
 
 two_stops_are_one(_) ->
@@ -282,10 +282,10 @@ whoever_waits_is_told(_) ->
     ],
     Self = self(),
     [spawn_link(fun() -> Self ! {N, W()} end) || {N, W} <- lists:zip([1, 2, 3], Waits)],
-    receive {3, Echo} when is_binary(Echo) -> ok after 5000 -> error(no_echo) end,
+    receive {3, Echo} when is_binary(Echo) -> ok after 20000 -> error(no_echo) end,
     evum_test_lib:until(fun() -> maps:get(programs, evum:info(V)) =:= 1 end),
     ok = evum:crash(V),
-    [receive {N, {error, {vm_down, crashed}}} -> ok after 5000 -> error({not_told, N}) end || N <- [1, 2]],
+    [receive {N, {error, {vm_down, crashed}}} -> ok after 20000 -> error({not_told, N}) end || N <- [1, 2]],
     {error, noproc} = evum:exec(V, "true"),
     {error, noproc} = evum:info(V).
 

@@ -143,7 +143,7 @@ the_end_of_the_machine_is_told(_) ->
     Monitor = monitor(process, P),
     until(fun() -> maps:get(programs, evum:info(V)) =:= 2 end),
     ok = evum:crash(V),
-    receive {told, {error, {vm_down, crashed} = Reason}} -> sentence(Reason) after 5000 -> error(not_told) end,
+    receive {told, {error, {vm_down, crashed} = Reason}} -> sentence(Reason) after 20000 -> error(not_told) end,
     {vm_down, crashed} = monitored(Monitor, P),
     {error, noproc} = evum:exec(V, "true").
 
@@ -215,7 +215,7 @@ received(P, N) ->
     receive
         {evum, P, {stdout, Bytes}} -> received(P, N + byte_size(Bytes));
         {evum, P, {exit, 0}} -> N
-    after 5000 -> error({stalled, N})
+    after 20000 -> error({stalled, N})
     end.
 
 what_timed_out_in_the_boot_never_runs(_) ->

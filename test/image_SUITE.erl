@@ -407,7 +407,7 @@ one_download_for_two_beams(Config) ->
     behave(Config, slow(Packed)),
     Beams = [fetching_beam(Config, Packed) || _ <- [1, 2]],
     [receive {Port, {data, {eol, <<"done">>}}} -> ok after 30000 -> error(no_end) end || {Port, _} <- Beams],
-    [receive {Port, {exit_status, 0}} -> ok after 5000 -> error(no_end) end || {Port, _} <- Beams],
+    [receive {Port, {exit_status, 0}} -> ok after 20000 -> error(no_end) end || {Port, _} <- Beams],
     1 = length(requests(Config)),
     whole(Config).
 
@@ -430,9 +430,9 @@ who_ends_ends_the_download(Config) ->
         Self ! closed
     end),
     Asker = spawn(fun() -> evm:fetch(web) end),
-    receive started -> ok after 5000 -> error(never_asked) end,
+    receive started -> ok after 20000 -> error(never_asked) end,
     exit(Asker, kill),
-    receive closed -> ok after 5000 -> error(still_open) end,
+    receive closed -> ok after 20000 -> error(still_open) end,
     behave(Config, image_server:file(Packed)),
     {ok, _} = evm:fetch(web).
 
@@ -458,7 +458,7 @@ killed_round(Config, Packed, After) ->
     Ended = receive {Port, {exit_status, Status}} -> Status =:= 0 orelse error({ended, Status}) after After -> false end,
     %% it may end by itself meanwhile
     Ended orelse sh(["kill -KILL ", integer_to_list(Pid)]),
-    Ended orelse receive {Port, {exit_status, Last}} -> true = lists:member(Last, [0, 137]) after 5000 -> error(not_killed) end,
+    Ended orelse receive {Port, {exit_status, Last}} -> true = lists:member(Last, [0, 137]) after 20000 -> error(not_killed) end,
     ok = evum_test_lib:gone([Pid], 5000),
     whole(Config),
     %% what was whole is begun anew
@@ -506,7 +506,7 @@ a_killed_beam_leaves_no_program(_Config) ->
         "evm_image_tool:run(\"sh\", [\"-c\", ~p], #{time => 60000, on_text => fun(Text) -> io:put_chars(Text) end}).", [?FAMILY "exec sleep 600"]))),
     Numbers = [receive {Port, {data, {eol, Line}}} -> binary_to_integer(Line) after 20000 -> error(no_start) end || _ <- lists:seq(1, 4)],
     {0, _, _} = sh(["kill -KILL ", integer_to_list(Pid)]),
-    receive {Port, {exit_status, 137}} -> ok after 5000 -> error(not_killed) end,
+    receive {Port, {exit_status, 137}} -> ok after 20000 -> error(not_killed) end,
     ok = evum_test_lib:gone([Pid | Numbers], 5000).
 
 a_full_disk_is_told(Config) ->

@@ -261,7 +261,7 @@ beam(Config) ->
     after 20000 -> error(no_machine)
     end.
 
-ended(Port) -> receive {Port, {exit_status, _}} -> ok after 5000 -> error(still_there) end.
+ended(Port) -> receive {Port, {exit_status, _}} -> ok after 20000 -> error(still_there) end.
 
 a_layer_left_behind_is_swept(Config) ->
     %% the BEAM alone: its port program removes the layer

@@ -112,12 +112,12 @@ only_the_owner_gives_away(_) ->
     ok = evum:give_away(V, Listener),
     {error, not_owner} = evum:give_away(V, self()),
     ok = evum:puts(V, "echo given\n"),
-    receive {heard, _} -> ok after 5000 -> error(not_heard) end,
+    receive {heard, _} -> ok after 20000 -> error(not_heard) end,
     until(fun() -> maps:get(owner, evum:info(V)) =:= none end),
     ok = evum:give_away(V, self()),
     _ = flush(),
     _ = evum:send(V, "echo mine"),
-    receive {evum, V, {console, _}} -> ok after 5000 -> error(not_heard) end,
+    receive {evum, V, {console, _}} -> ok after 20000 -> error(not_heard) end,
     Other ! {exit, normal},
     stop(V).
 
@@ -143,7 +143,7 @@ an_owner_on_another_node(_) ->
     ok = evum:give_away(V, Owner),
     {ok, #{stdout := <<"hi\n">>}} = erpc:call(Node, evum, exec, [V, "echo hi"]),
     <<_, _/binary>> = erpc:call(Node, evum, send, [V, "echo far"]),
-    receive {collected, <<"far">>} -> ok after 5000 -> error(not_heard) end,
+    receive {collected, <<"far">>} -> ok after 20000 -> error(not_heard) end,
     peer:stop(Peer),
     until(fun() -> maps:get(owner, evum:info(V)) =:= none end),
     <<_, _/binary>> = evum:send(V, "echo near"),
@@ -167,7 +167,7 @@ a_busy_connection_loses_no_notice(_) ->
     {ok, #{status := 0}} = evum:exec(V, "printf last > /proc/mconsole"),
     stop(V),
     ok = evum_test_lib:kill(Beam, "CONT"),
-    [receive {collected, {evum, V, Notice}} -> ok after 5000 -> error({missing, Notice, flush()}) end
+    [receive {collected, {evum, V, Notice}} -> ok after 20000 -> error({missing, Notice, flush()}) end
      || Notice <- [rebooting, up, {message, <<"last">>}, {down, normal}]],
     peer:stop(Peer),
     ok = net_kernel:stop().
@@ -193,7 +193,7 @@ a_killed_beam_leaves_nothing(_) ->
     ok = evum_test_lib:kill(Beam, "KILL"),
     ok = gone(Pids, 1000),
     until(fun() -> [B || {B, <<"beam", _/binary>>} <- evum_test_lib:marked()] =:= [] end),
-    receive {Port, {exit_status, _}} -> ok after 5000 -> error(alive) end.
+    receive {Port, {exit_status, _}} -> ok after 20000 -> error(alive) end.
 
 term(Line) ->
     {ok, Tokens, _} = erl_scan:string(binary_to_list(Line)),

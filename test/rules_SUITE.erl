@@ -145,7 +145,7 @@ collect(_Port, Size, Bytes) when byte_size(Bytes) >= Size -> Bytes;
 collect(Port, Size, Bytes) ->
     receive
         {Port, {data, More}} -> collect(Port, Size, <<Bytes/binary, More/binary>>)
-    after 5000 -> error({missing, Size - byte_size(Bytes)})
+    after 20000 -> error({missing, Size - byte_size(Bytes)})
     end.
 
 %% The device that is always full takes the first block no more than any.
@@ -165,7 +165,7 @@ a_full_disk_ends_a_capture(_) ->
 with_small_disk(Test) ->
     Mount = "mount -t tmpfs -o size=4k none /mnt && echo $$ && exec cat",
     Port = open_port({spawn_executable, "/usr/bin/unshare"}, [{args, ["-Urm", "sh", "-c", Mount]}, {line, 100}]),
-    Pid = receive {Port, {data, {eol, Line}}} -> Line after 5000 -> error(no_mount) end,
+    Pid = receive {Port, {data, {eol, Line}}} -> Line after 20000 -> error(no_mount) end,
     try
         Test("/proc/" ++ Pid ++ "/root/mnt")
     after
@@ -176,8 +176,8 @@ a_subscriber_sees_a_ping(_) ->
     with([a, b], fun(Sw, [A, B]) ->
         {ok, Ref} = evum_switch:subscribe(Sw, b),
         true = reaches(Sw, A, b),
-        receive {evum, Sw, {frame, B, to, <<_:96, 16#0800:16, 16#45, _:64, 1, _/binary>>}} -> ok after 5000 -> error(no_request) end,
-        receive {evum, Sw, {frame, B, from, <<_:96, 16#0800:16, 16#45, _:64, 1, _/binary>>}} -> ok after 5000 -> error(no_reply) end,
+        receive {evum, Sw, {frame, B, to, <<_:96, 16#0800:16, 16#45, _:64, 1, _/binary>>}} -> ok after 20000 -> error(no_request) end,
+        receive {evum, Sw, {frame, B, from, <<_:96, 16#0800:16, 16#45, _:64, 1, _/binary>>}} -> ok after 20000 -> error(no_reply) end,
         ok = evum_switch:heal(Sw, Ref)
     end).
 
@@ -257,7 +257,7 @@ requests() -> [request() || _ <- lists:seq(1, 100)].
 request() ->
     receive
         {evum, _, {frame, _, to, <<_:96, 16#0800:16, 16#45, _:64, 1, _:80, 8, _:40, Seq:16, _/binary>>}} -> Seq
-    after 5000 -> error(missing)
+    after 20000 -> error(missing)
     end.
 
 a_rate_is_kept(_) ->
@@ -391,7 +391,7 @@ a_frame_is_held_until_it_is_released(_) ->
         {ok, Ref} = evum_switch:filter(Sw, a, Hold, none),
         {ok, _} = evum_switch:subscribe(Sw, b),
         Ping = spawn_monitor(fun() -> ping(Sw, A, b, "-c 2 -i 1 -W 3") end),
-        [receive What -> ok after 5000 -> error({'not', What}) end || What <- [held, passed]],
+        [receive What -> ok after 20000 -> error({'not', What}) end || What <- [held, passed]],
         1 = request(),
         {error, {no_rule, _}} = evum_switch:release({Sw, make_ref()}, first),
         ok = evum_switch:release(Ref, first),
@@ -438,7 +438,7 @@ a_rule_is_on_no_other_link(_) ->
         #{frames := 0} = rule(Sw, Ref),
         Monitor = monitor(process, Link),
         ok = evum_switch:heal(Sw, Ref),
-        receive {'DOWN', Monitor, process, Link, normal} -> ok after 5000 -> error(link_stays) end,
+        receive {'DOWN', Monitor, process, Link, normal} -> ok after 20000 -> error(link_stays) end,
         {[], []} = {links(Sw), ways_round(Sw)}
     end).
 

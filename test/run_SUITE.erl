@@ -153,7 +153,7 @@ left_with(Status, {Port, _, Text}) ->
     %% the last word of stty -a
     {State, _} = shown(Port, "extproc", Rest),
     nomatch = re:run(State, "-(icanon|echo|isig|opost|icrnl) "),
-    receive {Port, {exit_status, 0}} -> ok after 5000 -> error(alive) end.
+    receive {Port, {exit_status, 0}} -> ok after 20000 -> error(alive) end.
 
 a_terminal_is_the_programs(_) ->
     T0 = terminal([evum(), " run -- sh"]),

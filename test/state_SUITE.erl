@@ -170,7 +170,7 @@ a_server_that_is_killed_costs_an_error(_) ->
     exit(Server, kill),
     killed = evum_test_lib:monitored(Monitor, Server),
     ok = evum:write(P, "\n"),
-    receive {evum, P, {stderr, Text}} -> {match, _} = re:run(Text, "error") after 5000 -> error(hangs) end,
+    receive {evum, P, {stderr, Text}} -> {match, _} = re:run(Text, "error") after 20000 -> error(hangs) end,
     {Status, _, _} = told(V, "cat /state/x"),
     true = Status > 0,
     %% at the next boot it is served again

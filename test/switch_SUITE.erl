@@ -165,7 +165,7 @@ a_network_of_the_configuration_is_started_when_it_is_used(_) ->
 asked({A, B, C, D} = Ip) ->
     receive
         {frame, outside, <<_:96, 16#806:16, _:24/binary, A, B, C, D, _/binary>> = Frame} -> Frame
-    after 5000 -> error({never_asked, Ip})
+    after 20000 -> error({never_asked, Ip})
     end.
 
 the_host_s_own_machine_is_on_the_default_network(_) ->

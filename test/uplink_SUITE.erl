@@ -338,7 +338,7 @@ a_machine_that_comes_back_has_its_way_in_claim() ->
     show_page(Vm),
     <<"b\n">> = page(Port),
     ok = evum:reboot(Vm),
-    receive {evum, Vm, up} -> ok after 5000 -> error(no_reboot) end,
+    receive {evum, Vm, up} -> ok after 20000 -> error(no_reboot) end,
     show_page(Vm),
     <<"b\n">> = page(Port),
     stop(Vm),
