@@ -5,7 +5,7 @@
 -export([all/0, suite/0, init_per_suite/1, end_per_suite/1, init_per_testcase/2, end_per_testcase/2]).
 -compile([export_all, nowarn_export_all]).
 
--import(evum_test_lib, [vm/0, vm/1, stop/1, down/1, expect/2, flush/0, lines/1, until/1]).
+-import(evum_test_lib, [vm/0, vm/1, stop/1, down/1, expect/2, flush/0, lines/1, held/0, until/1]).
 
 suite() -> [{timetrap, {seconds, 120}}].
 
@@ -175,7 +175,7 @@ active_counts_as_inet_does(_) ->
     expect(V, passive),
     [<<"1">>, <<"2">>, <<"3">>] = flush(),
     ok = evum:active(V, once),
-    receive <<"4">> -> ok after 5000 -> error(missing) end,
+    receive <<"4">> -> ok after 20000 -> error(missing) end,
     ok = evum:active(V, 1),
     ok = evum:active(V, 1),
     expect(V, passive),
@@ -220,8 +220,7 @@ guest_messages_reach_the_owner(_) ->
 %% and when the owner reads, all is there.
 a_flood_blocks_the_guest_only(_) ->
     V = vm(),
-    erlang:garbage_collect(),
-    Before = erlang:memory(total),
+    Before = held(),
     Seconds = case os:getenv("EVUM_FLOOD_S") of false -> 2; S -> list_to_integer(S) end,
     _ = evum:send(V, "seq 1 100000000"),
     Most = watch(Before, erlang:monotonic_time(millisecond) + Seconds * 1000),
@@ -233,7 +232,7 @@ a_flood_blocks_the_guest_only(_) ->
     stop(V).
 
 watch(Before, Deadline) ->
-    Grown = erlang:memory(total) - Before,
+    Grown = held() - Before,
     case erlang:monotonic_time(millisecond) < Deadline of
         true ->
             timer:sleep(100),
@@ -324,7 +323,7 @@ nobody_sends_past_who_is_attached(_) ->
     _ = shown(Port, <<"shown">>, <<>>),
     stop(V),
     _ = shown(Port, <<"busy is down">>, <<>>),
-    receive {Port, {exit_status, 0}} -> ok after 5000 -> error(alive) end.
+    receive {Port, {exit_status, 0}} -> ok after 20000 -> error(alive) end.
 
 %% --- attach ------------------------------------------------------------------
 
@@ -340,7 +339,7 @@ attach_shows_and_types(_) ->
     [] = [L || L <- flush(), is_binary(L)],
     stop(V),
     _ = shown(Port, <<"att is down">>, <<>>),
-    receive {Port, {exit_status, 0}} -> ok after 5000 -> error(alive) end.
+    receive {Port, {exit_status, 0}} -> ok after 20000 -> error(alive) end.
 
 shown(Port, Text, Got) ->
     case binary:match(Got, Text) of
@@ -348,7 +347,7 @@ shown(Port, Text, Got) ->
             receive
                 {Port, {data, Bytes}} -> shown(Port, Text, <<Got/binary, Bytes/binary>>);
                 {Port, {exit_status, Status}} -> error({ended, Status, Got})
-            after 5000 -> error({missing, Text, Got})
+            after 20000 -> error({missing, Text, Got})
             end;
         _ -> Got
     end.
@@ -364,7 +363,7 @@ attach_on_a_terminal_detaches(_) ->
     _ = shown(Port, <<"33 77">>, <<>>),
     port_command(Port, "\x1d"),
     _ = shown(Port, <<"status=0">>, <<>>),
-    receive {Port, {exit_status, _}} -> ok after 5000 -> error(alive) end,
+    receive {Port, {exit_status, _}} -> ok after 20000 -> error(alive) end,
     until(fun() -> not maps:get(attached, evum:info(V)) end),
     _ = flush(),
     _ = evum:send(V, "echo mine"),
@@ -388,5 +387,5 @@ one_may_be_attached(_) ->
     {os_pid, Pid} = erlang:port_info(Port, os_pid),
     ok = evum_test_lib:kill(Pid, "KILL"),
     until(fun() -> not maps:get(attached, evum:info(V)) end),
-    receive {Port, {exit_status, _}} -> ok after 5000 -> error(alive) end,
+    receive {Port, {exit_status, _}} -> ok after 20000 -> error(alive) end,
     stop(V).

@@ -9,9 +9,11 @@
 -export([init_suite/1, end_suite/1, begin_case/2, end_case/2]).
 -export([vm/0, vm/1, stop/1, down/1, down/2, monitored/2, monitored/3, expect/2, expect/3, flush/0, lines/1]).
 -export([pids/1, port_pid/1, init_pid/1, kernel_pid/1, kill/2, alive/1, gone/2, until/1, until/2]).
--export([tree/0, evum/0, sh/1, sh/2, second_beam/1, peer/0, rounds/1, parallel/1, marked/0, sentence/1, out/2]).
+-export([tree/0, evum/0, sh/1, sh/2, second_beam/1, peer/0, rounds/1, parallel/1, marked/0, sentence/1, out/2, held/0]).
 
 -define(MARK, "EVUM_TEST_BEAM").
+%% ms that what must come may take on a host that has other work
+-define(PATIENCE, 20000).
 
 %% --- around suites and cases ---------------------------------------------------
 
@@ -35,7 +37,7 @@ end_case(_Case, Config) ->
     Before = proplists:get_value(before, Config),
     %% a network lives until it is stopped
     _ = [evum_switch:stop(Sw) || #{pid := Sw} <- evum_switch:list()],
-    Left = settle(Before, 50),
+    Left = settle(Before, 250),
     _ = [evum:crash(Vm) || #{pid := Vm} <- machines()],
     case proplists:get_value(tc_status, Config, ok) of
         ok when Left =/= [] -> {fail, {left_behind, Left}};
@@ -117,11 +119,11 @@ vm(Opts) ->
 
 stop(Vm) -> ok = evm:stop(Vm).
 
-down(Vm) -> down(Vm, 5000).
+down(Vm) -> down(Vm, ?PATIENCE).
 
 down(Pid, Ms) -> monitored(monitor(process, Pid), Pid, Ms).
 
-monitored(Monitor, Pid) -> monitored(Monitor, Pid, 5000).
+monitored(Monitor, Pid) -> monitored(Monitor, Pid, ?PATIENCE).
 
 monitored(Monitor, Pid, Ms) ->
     receive
@@ -129,7 +131,7 @@ monitored(Monitor, Pid, Ms) ->
     after Ms -> error({still_alive, Pid})
     end.
 
-expect(Vm, Message) -> expect(Vm, Message, 5000).
+expect(Vm, Message) -> expect(Vm, Message, ?PATIENCE).
 
 %% Awaits a notice of a machine or program.
 expect(Vm, Message, Ms) ->
@@ -147,7 +149,7 @@ lines(Last) ->
     receive
         Last -> [Last];
         Line when is_binary(Line) -> [Line | lines(Last)]
-    after 5000 -> error({missing, Last})
+    after ?PATIENCE -> error({missing, Last})
     end.
 
 pids(Vm) -> maps:get(os_pids, evum:info(Vm)).
@@ -159,6 +161,11 @@ kernel_pid(Vm) -> lists:nth(3, pids(Vm)).
 out(Vm, Command) ->
     {ok, #{status := 0, stdout := Out}} = evum:exec(Vm, Command),
     string:trim(Out).
+
+%% The bytes that somebody still holds: when a process last collected its garbage says nothing.
+held() ->
+    _ = [erlang:garbage_collect(Pid) || Pid <- processes()],
+    erlang:memory(total).
 
 %% A sentence for a person: no term dump of a tuple.
 sentence(Reason) ->
@@ -182,7 +189,7 @@ alive(Pid) ->
 %% The end of a process that isn't our child can't be awaited, only looked for.
 gone(Pids, Ms) -> until(fun() -> not lists:any(fun alive/1, Pids) end, Ms).
 
-until(Condition) -> until(Condition, 5000).
+until(Condition) -> until(Condition, ?PATIENCE).
 
 until(Condition, Ms) -> until_then(Condition, erlang:monotonic_time(millisecond) + Ms).
 
