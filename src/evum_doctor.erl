@@ -5,6 +5,8 @@
 -export([run/0, report/0]).
 -export_type([check/0]).
 
+-include_lib("kernel/include/file.hrl").
+
 -type check() :: #{stage := atom(), ok := boolean(), text := binary()}.
 
 -define(PROBE_MS, 20000).
@@ -50,7 +52,7 @@ verdict(Missing) ->
 report() ->
     %% of the kernel that evum uses we know more than the port program
     Probes = [Check || #{stage := Stage} = Check <- probe(), Stage =/= kernel],
-    [kernel(), modules(), initramfs(), images(), user_namespaces(), memory()] ++ Probes ++ [uplink(), ping(), packet(), tap()].
+    [kernel(), modules(), initramfs(), images(), user_namespaces(), memory()] ++ Probes ++ [uplink(), ping(), packet(), tap(), erlang(), epmd(), cookie()].
 
 check(Stage, Ok, Format, Args) ->
     #{stage => Stage, ok => Ok, text => unicode:characters_to_binary(io_lib:format(Format, Args))}.
@@ -133,6 +135,38 @@ tap() ->
         {error, _} -> check(tap, false, "this host has no /dev/net/tun; as root: modprobe tun", []);
         {ok, true} -> check(tap, true, "machines may use tap devices: {uplink, {tap, Name}}", []);
         {ok, false} -> check(tap, false, "{uplink, {tap, Name}} needs one of yours; as root: ip tuntap add NAME mode tap user YOU", [])
+    end.
+
+%% --- machines that are nodes ----------------------------------------------------
+
+%% What goes into their images is that of the running system.
+erlang() ->
+    Dir = filename:join(code:root_dir(), "erts-" ++ erlang:system_info(version)),
+    case [F || F <- ["beam.smp", "erlexec", "erl_child_setup"], not filelib:is_regular(filename:join([Dir, "bin", F]))] of
+        [] -> check(erlang, true, "~ts: machines may be nodes", [Dir]);
+        _ -> check(erlang, false, "~ts", [evum_error:format({no_erts, Dir})])
+    end.
+
+epmd() ->
+    case {evum_epmd:names(), evum_epmd:program()} of
+        {{ok, _}, _} -> check(epmd, true, "runs, on port ~b", [evum_epmd:port()]);
+        {_, {ok, File}} -> check(epmd, true, "~ts, which evum starts when it is needed", [File]);
+        {_, {error, Reason}} -> check(epmd, false, "~ts", [evum_error:format({no_epmd, Reason})])
+    end.
+
+%% A node has one, which OTP reads from the home, or makes there.
+cookie() ->
+    case {erlang:get_cookie(), init:get_argument(setcookie), init:get_argument(home)} of
+        {nocookie, error, {ok, [[Home | _] | _]}} -> cookie(filename:join(Home, ".erlang.cookie"));
+        {nocookie, error, _} -> check(cookie, false, "~ts", [evum_error:format({no_distribution, {cookie, "HOME isn't set"}})]);
+        _ -> check(cookie, true, "this node's own", [])
+    end.
+
+cookie(File) ->
+    case {file:read_file_info(File), file:read_file_info(filename:dirname(File))} of
+        {{ok, #file_info{access = Access}}, _} when Access =:= read; Access =:= read_write -> check(cookie, true, "~ts", [File]);
+        {{error, enoent}, {ok, #file_info{type = directory, access = read_write}}} -> check(cookie, true, "~ts, which OTP makes", [File]);
+        _ -> check(cookie, false, "~ts", [evum_error:format({no_distribution, {cookie, File ++ " can't be read or made"}})])
     end.
 
 has_capability(Bit) ->

@@ -6,7 +6,7 @@
 %% ends it with the process that has started it, and when the BEAM is killed.
 -module(evum_epmd).
 
--export([port/0, names/0, register/2, unregister/1, start/0, stop/1]).
+-export([port/0, names/0, register/2, unregister/1, start/0, stop/1, program/0]).
 -export_type([own/0, name/0]).
 
 %% the part of a node's name before the @
@@ -150,7 +150,8 @@ start_own() ->
         {_, {error, Reason}} -> {error, {no_epmd, Reason}}
     end.
 
-%% That of the running system; one with a part of OTP may have none.
+%% @doc The program: that of the running system; one with a part of OTP may have none.
+-spec program() -> {ok, file:filename()} | {error, {no_program, string()}}.
 program() ->
     Root = code:root_dir(),
     Own = filename:join([Root, "erts-" ++ erlang:system_info(version), "bin", "epmd"]),

@@ -186,7 +186,7 @@ the_doctor_is_content(_) ->
     Report = evum_doctor:report(),
     [] = [C || #{stage := S, ok := false} = C <- Report, lists:member(S, [kernel, initramfs, port])],
     [true = is_binary(T) andalso T =/= <<>> || #{text := T} <- Report],
-    [[_] = [C || #{stage := S} = C <- Report, S =:= Stage] || Stage <- [uplink, ping, packet, tap]],
+    [[_] = [C || #{stage := S} = C <- Report, S =:= Stage] || Stage <- [uplink, ping, packet, tap, erlang, epmd, cookie]],
     [true] = [Ok || #{stage := uplink, ok := Ok} <- Report],
     true = length(Report) > 6.
 
