@@ -22,7 +22,7 @@ evum_sources(ATTACH_SOURCES c_src/attach
 set(INIT_MAIN ${PROJECT_SOURCE_DIR}/c_src/init/init.c)
 evum_sources(INIT_SOURCES c_src/init
   agent boot builtin cmdline diff dir disk etc files frame freeze get guardian held inner input interface
-  klog limit line module mount names net net_command net_names nic notify oom output
+  klog limit line module mount names net net_command net_names nic node notify oom output
   outq path proc pty put resolve rtnl rtnl_message run seen share spawn spool streams
   temporary user watch watch_file watch_init watch_net watch_port)
 

@@ -13,7 +13,8 @@ create() -> create([]).
 %% evum's supervisor until it is stopped or halts, and sends its console to the
 %% caller (or to `owner'); when the caller ends before that, so does the machine. Options, as a proplist or a map:
 %%
-%% `label', `dist', `net' (`false'; a network, or a list of at most 8, each such or
+%% `label', `dist' (an image's name, or `{initramfs, File}': a cpio archive, packed or not, that is
+%% booted in place of evum's own), `net' (`false'; a network, or a list of at most 8, each such or
 %% `{Network, #{ip, mac}}', a NIC each; a network is a switch's pid, the name of one that
 %% runs, or of one in evm.cfg, which is started), `mem' (MiB, 32 or more), `kernel', `args',
 %% `cpu' (`any' or a number), `console' (`line', `tagged', `none'), `owner'
@@ -36,7 +37,7 @@ create(Opts) -> evum_vm_sup:create(create, Opts).
 
 %% @doc All machines of this node, by label; `ip' is the first address of a machine
 %% that is on a network, else `undefined'.
--spec list() -> [#{label := atom(), pid := pid(), dist := atom(), state := atom(), atom() => term()}].
+-spec list() -> [#{label := atom(), pid := pid(), dist := atom() | {initramfs, file:filename()}, state := atom(), atom() => term()}].
 list() ->
     Machines = [evum_vm:call(Vm, brief, 2000) || Vm <- evum_vm:all()],
     lists:sort(fun by_label/2, [M || M <- Machines, is_map(M)]).
@@ -83,7 +84,7 @@ present(_Embedded) -> element(1, evum_config:initramfs()) =:= ok.
 -spec fetch(atom()) -> {ok, file:filename()} | {error, term()}.
 fetch(Name) ->
     case evm_cfg:dist(Name) of
-        {ok, #{root := initramfs}} -> evum_config:initramfs();
+        {ok, #{root := initramfs} = Dist} when not is_map_key(file, Dist) -> evum_config:initramfs();
         {ok, #{root := host}} -> {ok, "/"};
         {ok, Dist} ->
             case evm_image:resolve(Dist, fetch, #{dist => Name, owner => none}) of

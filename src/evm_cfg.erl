@@ -15,7 +15,7 @@
     kernel => file:filename(),
     args => [binary()],
     binds => [binary()],
-    %% the file, or where it comes from: evm_image:resolve/3
+    %% the file (of an initramfs: in place of evum's own), or where it comes from: evm_image:resolve/3
     file => file:filename(),
     image => evm_image:spec(),
     %% of a state: those over the file that are only read

@@ -74,9 +74,11 @@ binaries(List, Check) when is_list(List) ->
 binaries(_, _) -> bad.
 
 %% What an entry must have, and what follows from its place. One of root, build, uri and file says
-%% where the files come from; beside a uri, file is no more than its name.
+%% where the files come from; beside a uri, file is no more than its name, and beside an initramfs
+%% it is the one that is booted in place of evum's own.
 whole(Dir, Name, Entry) ->
     case Entry of
+        #{root := initramfs, file := File} -> (alone(Name, Entry, [root, file]))#{file => filename:absname(File, Dir)};
         #{root := _} -> alone(Name, Entry, [root, binds]);
         #{build := _} -> built(alone(Name, Entry, [build, variant, include, suite]));
         #{uri := Uri} -> fetched(Dir, Uri, alone(Name, Entry, [uri, sha256, cacertfile, max_size, file]));

@@ -238,7 +238,8 @@ exec(Vm, Cmd) -> exec(Vm, Cmd, []).
 %% `max_procs' and `max_mem' (MiB): limits of the program and all that it starts.
 %%
 %% After `{error, {timeout | max_output, #{stdout, stderr}}}' the program was killed;
-%% `{error, enoent}' and the like: it can't be run. `{error, {vm_down, Reason}}',
+%% `{error, enoent}' and the like: it can't be run; `{error, no_shell}': a string, in a
+%% machine without `/bin/sh'. `{error, {vm_down, Reason}}',
 %% `{shutdown, rebooted}' and `agent_restarted': it went down with its machine, with
 %% the machine's life, or with the guest's agent.
 -spec exec(vm(), term(), options()) -> {ok, evum_proc:result()} | error().
@@ -517,10 +518,13 @@ row(Cells) -> io:format("~-16ts~-12ts~-12ts~-10ts~-16ts~6ts~10ts  ~ts~n", Cells)
 cells(Vm, {error, Reason}) -> ["-", pid_to_list(Vm), "-", io_lib:format("~0p", [Reason]), "-", "-", "-", "-"];
 cells(Vm, #{label := Label, dist := Dist, state := State, ip := Ip, mem := Mem, uptime := Uptime, os_pids := Pids}) ->
     [
-        atom_to_list(Label), pid_to_list(Vm), atom_to_list(Dist), atom_to_list(State), ip_cell(Ip),
+        atom_to_list(Label), pid_to_list(Vm), dist_cell(Dist), atom_to_list(State), ip_cell(Ip),
         integer_to_list(Mem), [integer_to_list(Uptime), $s],
         lists:join($\s, [integer_to_list(P) || P <- Pids])
     ].
+
+dist_cell({initramfs, File}) -> filename:basename(File);
+dist_cell(Name) -> atom_to_list(Name).
 
 ip_cell(undefined) -> "-";
 ip_cell(Ip) -> inet:ntoa(Ip).

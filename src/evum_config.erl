@@ -42,7 +42,7 @@ started() ->
 
 with_dist(Kind, #{dist := Name} = Opts) ->
     maybe_all([
-        fun(_) -> dist(Name, evm_cfg:dist(Name)) end,
+        fun(_) -> dist(Name) end,
         fun(Dist) -> evm_image:resolve(Dist, how(Kind), #{dist => Name, owner => owner(Opts)}) end,
         fun(Dist) -> {ok, {Opts, Dist}} end
     ]).
@@ -54,7 +54,10 @@ how(_) -> fetch.
 owner(#{owner := caller}) -> self();
 owner(#{owner := Owner}) -> Owner.
 
-%% An image of evm.cfg, or a state.
+%% An initramfs of the caller's, an image of evm.cfg, or a state.
+dist({initramfs, File}) -> {ok, #{root => initramfs, source => File, file => File}};
+dist(Name) -> dist(Name, evm_cfg:dist(Name)).
+
 dist(Name, {error, {unknown_dist, Name}} = Unknown) ->
     case evm_states:dist(Name) of
         {error, Reason} when Reason =:= {unknown_state, Name}; Reason =:= {bad_option, state}; Reason =:= no_home -> Unknown;
@@ -69,7 +72,7 @@ launch(Opts, Dist) ->
         fun(_) -> mount_check(Opts) end,
         fun(_) -> kernel_check(Kernel) end,
         fun(_) -> evum_port:program(evum_port) end,
-        fun(_) -> initramfs() end,
+        fun(_) -> initramfs(Dist) end,
         fun(Initramfs) -> root(Dist, Opts, #{kernel => bytes(Kernel), initramfs => bytes(Initramfs)}) end,
         fun(Config) -> with_nets(maps:get(net, Opts), machine(Opts, Dist, Config)) end
     ]).
@@ -155,6 +158,35 @@ root(#{root := initramfs}, _Opts, Config) -> {ok, Config#{root => initramfs}};
 root(#{root := host} = Dist, _Opts, Config) ->
     Binds = [B || B <- maps:get(binds, Dist, []), filelib:is_dir(B)],
     {ok, Config#{root => host, binds => Binds}}.
+
+initramfs(#{root := initramfs, file := File}) ->
+    case head(File) of
+        {ok, Head} ->
+            case is_archive(Head) of
+                true -> {ok, File};
+                false -> {error, {bad_image, File, no_initramfs}}
+            end;
+        {error, Reason} -> {error, {bad_image, File, Reason}}
+    end;
+initramfs(_Dist) -> initramfs().
+
+%% What a kernel may have the programs to unpack.
+is_archive(<<"070701", _/binary>>) -> true;
+is_archive(<<16#1f, 16#8b, _/binary>>) -> true;
+is_archive(<<16#28, 16#b5, 16#2f, 16#fd, _/binary>>) -> true;
+is_archive(<<16#fd, "7zXZ", 0, _/binary>>) -> true;
+is_archive(<<"BZh", _/binary>>) -> true;
+is_archive(<<2, 16#21, 16#4c, 16#18, _/binary>>) -> true;
+is_archive(_) -> false.
+
+head(File) ->
+    case file:open(File, [read, raw, binary]) of
+        {ok, Fd} ->
+            Read = file:read(Fd, 6),
+            ok = file:close(Fd),
+            case Read of eof -> {ok, <<>>}; _ -> Read end;
+        {error, _} = Error -> Error
+    end.
 
 readable(File) ->
     case file:open(File, [read, raw]) of

@@ -32,6 +32,8 @@ sentence({no_kernel, File, Why}) -> f("the kernel ~ts can't be read: ~ts", [File
 sentence({bad_kernel, File, Why}) when Why =:= eacces; Why =:= enoent; Why =:= elibacc ->
     f("the kernel ~ts can't be executed: ~ts", [File, posix(Why)]);
 sentence({bad_kernel, File, _}) -> f("~ts is no User Mode Linux kernel for x86-64; Debian's is /usr/bin/linux.uml", [File]);
+sentence({bad_image, File, no_initramfs}) ->
+    f("~ts is no initramfs: a cpio archive (newc), plain or packed by gzip, bzip2, xz, zstd or lz4", [File]);
 sentence({bad_image, File, Why}) -> f("the image ~ts can't be read: ~ts", [File, posix(Why)]);
 sentence({base_changed, File, Layer}) ->
     f("~ts was changed after the layer ~ts was made over it, which would mix up the two: bring it back as it was, or start with another layer",
@@ -217,6 +219,7 @@ sentence({timeout, network, unresponsive}) -> "the network's process didn't answ
 sentence({timeout, What, unresponsive}) -> f("the machine's process didn't answer in time (~tp)", [What]);
 sentence({timeout, What, Stage}) -> f("~tp took too long, in stage ~ts", [What, stage(Stage)]);
 %% how machines and programs end
+sentence(no_shell) -> "the machine has no /bin/sh: give the program and its arguments as a list, [Program | Args]";
 sentence(esrch) -> "the guest has no such user";
 sentence(eagain) -> "the guest can't start another process now: too many run, or too little memory is left";
 sentence(ebusy) -> "there is no place for one more: a machine runs 512 programs, and 16 commands of its kernel's console, at a time";
@@ -319,7 +322,7 @@ option(state) ->
 option(export) -> "a state is exported to a file: a non-empty string or binary";
 option(fork) -> "a fork is of 1 to 1000 machines, and its options have neither dist nor label";
 option(label) -> "label must be an atom that is a host name: letters, digits and inner hyphens, at most 63";
-option(dist) -> "dist must be an atom, the name of an image: evm:dists()";
+option(dist) -> "dist must be an atom, the name of an image (evm:dists()), or {initramfs, File}, an image to boot from";
 option(net) ->
     "net must be false, a network (a switch's pid, the name of a running one or of one in evm.cfg), or a list of at most 8, "
     "each such or {Network, #{ip, mac}}";

@@ -8,7 +8,7 @@
 -type kind() :: create | start | start_link.
 -type machine() :: #{
     label := atom(),
-    dist := atom(),
+    dist := atom() | {initramfs, file:filename()},
     %% one NIC each; `default': where the default network runs
     net := default | [evum_vm_net:wanted()],
     args := [binary()],
@@ -121,6 +121,11 @@ check_all([Other | _], _Check, _Acc) -> {error, {bad_option, Other}}.
 value(label, Label) when is_atom(Label), Label =/= undefined ->
     accept(hostname(atom_to_binary(Label)), Label);
 value(dist, Dist) when is_atom(Dist) -> {ok, Dist};
+value(dist, {initramfs, File}) ->
+    case file_name(text(File)) of
+        {ok, Name} -> {ok, {initramfs, Name}};
+        error -> error
+    end;
 value(net, false) -> {ok, []};
 value(net, [_ | _] = Nets) when length(Nets) =< ?NICS_MAX -> nets(Nets);
 value(net, Net) -> nets([Net]);

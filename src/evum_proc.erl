@@ -62,7 +62,7 @@
         {timeout | max_output, evum_proc_out:collected()} | {vm_down, term()} | noproc | agent_restarted | atom()}.
 exec(Vm, Program) ->
     case spawn_process(Vm, [], exec, Program) of
-        {ok, Proc, Ref} -> result(Proc, Ref, Program);
+        {ok, Proc, Ref} -> shell(Program, result(Proc, Ref, Program));
         {error, _} = Error -> Error
     end.
 
@@ -84,7 +84,7 @@ result(Proc, Ref, #{timeout := Timeout}) ->
     {ok, pid()} | {ok, pid(), reference()} | {error, term()}.
 spawn(Vm, Program, How) ->
     case spawn_process(Vm, [link || How =:= link], spawn, Program) of
-        {ok, Proc, Ref} -> started(Proc, Ref, Program, How);
+        {ok, Proc, Ref} -> shell(Program, started(Proc, Ref, Program, How));
         {error, _} = Error -> Error
     end.
 
@@ -105,6 +105,11 @@ started(Proc, Ref, Program, How) ->
         give_up(Proc, Ref),
         {error, {timeout, start}}
     end.
+
+%% A machine needs no shell, and who gave a string didn't name one.
+shell(#{argv := [<<"/bin/sh">>, <<"-c">>, _]} = Program, {error, enoent}) when not is_map_key(cwd, Program) ->
+    {error, no_shell};
+shell(_Program, Result) -> Result.
 
 %% The process lives where its machine does: it writes to the machine's port. A node
 %% that isn't there is an answer too. The monitor is the alias that the answer goes to,

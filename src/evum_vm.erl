@@ -39,7 +39,7 @@
 -type state() :: booting | up | paused | rebooting | stopping.
 -type machine() :: #{
     label := atom(),
-    dist := atom(),
+    dist := atom() | {initramfs, file:filename()},
     console := evum_console:mode(),
     owner := pid() | none,
     life := pid() | none,

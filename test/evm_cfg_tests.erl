@@ -75,6 +75,7 @@ an_error_names_its_line_test_() ->
         {2, {unknown_key, colour}, "{dist, [{a, [\n{colour, blue}]}]}.\n"},
         {2, {incomplete, b}, "{dist, [{a, [{file, \"x\"}]},\n{b, []}]}.\n"},
         {1, {incomplete, a}, "{dist, [{a, [{root, host}, {file, \"x\"}]}]}.\n"},
+        {1, {incomplete, a}, "{dist, [{a, [{root, initramfs}, {file, \"x\"}, {access, rw}]}]}.\n"},
         {2, {bad_value, access}, "{dist, [{a, [{file, \"x\"},\n{access, write}]}]}.\n"},
         {2, {bad_value, uri}, "{dist, [\n{a, [{uri, \"https://a b/x\"}]}]}.\n"},
         {2, {bad_value, uri}, "{dist, [\n{a, [{uri, \"file:///a b\"}]}]}.\n"},

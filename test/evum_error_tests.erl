@@ -9,7 +9,7 @@ examples() ->
     Posix ++ [
         {bad_option, grace}, {bad_option, args}, {bad_option, {a, b, c}}, {label_in_use, a}, {unknown_dist, a},
         {bad_config, "f", 1, {unknown_key, a}}, {bad_config, "f", 0, not_utf8}, {no_kernel, "f", enoent},
-        {no_kernel, "f", eacces}, {bad_kernel, "f", enoexec}, {bad_kernel, "f", eacces}, {bad_image, "f", enoent},
+        {no_kernel, "f", eacces}, {bad_kernel, "f", enoexec}, {bad_kernel, "f", eacces}, {bad_image, "f", enoent}, {bad_image, "f", no_initramfs}, no_shell,
         {disk_in_use, "f"}, {base_changed, "f", "g"}, {bad_layer, "f"}, {no_layer, "f", enospc}, {too_many_layers, 14}, {no_disk_dir, "d", eacces}, {bad_option, disk}, {bad_option, durable}, {no_memory, <<"text">>}, {not_built, "f"}, not_started, {no_confinement, <<"text">>},
         {bad_option, state}, {bad_option, fork}, {bad_option, export}, {state_exists, a}, {unknown_state, a}, {has_children, a, [b, c]},
         {state_in_use, a}, {damaged_state, a, "f", changed}, {damaged_state, a, "f", bad_record}, {damaged_state, a, "f", enoent},

@@ -29,7 +29,7 @@ timeout_is_wait_boot_test() ->
 a_wrong_value_names_its_key_test_() ->
     [?_assertEqual({error, {bad_option, Key}}, machine([{label, good}, {Key, Value}]))
      || {Key, Values} <- [
-            {dist, ["busybox", 1]}, {net, [true, undefined, "home", [a, true], lists:duplicate(9, a), [{a, #{colour => 1}}], [{a, #{mac => 16#0100000000}} | b], [{a, #{mac => 1 bsl 40}}], [{a, #{ip => "x"}}]]}, {mem, [31, 0, -1, 64.0, "64", 1048577]},
+            {dist, ["busybox", 1, {initramfs, ""}, {initramfs, 1}, {initramfs, [0]}, {disk, "f"}]}, {net, [true, undefined, "home", [a, true], lists:duplicate(9, a), [{a, #{colour => 1}}], [{a, #{mac => 16#0100000000}} | b], [{a, #{mac => 1 bsl 40}}], [{a, #{ip => "x"}}]]}, {mem, [31, 0, -1, 64.0, "64", 1048577]},
             {kernel, ["", foo, [0], <<"a", 0>>]}, {args, [foo, "quiet", [foo], [""], ["a\nb"], [lists:duplicate(3001, $x)], [x | y]]},
             {cpu, [-1, all, 4096]}, {console, [lines, true]}, {owner, [self, undefined]}, {life, [none, x]},
             {wait_boot, [0, -1, true, infinity, 3600001]}, {timeout, [0]}, {on_reboot, [true]}, {verbose, [1]},

@@ -82,7 +82,7 @@ command() ->
            ?LET(N, range(1, 200000), binary:copy(<<"x">>, N))]).
 
 good_option() ->
-    oneof([{label, oneof([test1, 'a-b', 'X'])}, {dist, atom()}, {net, false}, {mem, range(32, 4096)},
+    oneof([{label, oneof([test1, 'a-b', 'X'])}, {dist, oneof([atom(), {initramfs, "image.cpio"}])}, {net, false}, {mem, range(32, 4096)},
            {kernel, "linux.uml"}, {args, list(oneof(["quiet", <<"a=b">>]))}, {cpu, oneof([any, range(0, 63)])},
            {console, oneof([line, tagged, none])}, {owner, none}, {wait_boot, oneof([false, range(1, 60000)])},
            {timeout, range(1, 60000)}, {on_reboot, oneof([reboot, stop])}, verbose, {verbose, boolean()}]).

@@ -22,6 +22,7 @@
 #define AGENT_TTY "/dev/tty15"
 
 struct net;
+struct node;
 
 struct boot {
 	struct boot_config config;
@@ -34,6 +35,7 @@ struct boot {
 	int notify;		  /* where init says that it is through; -1: it has no such habit */
 	volatile uint32_t *ready; /* 1 once it did; shared by all processes, NULL without notify */
 	bool built_in;		  /* the inner init is ours */
+	struct node *node;	  /* what it runs in place of a shell; NULL: a shell */
 	const char *shell;	  /* which the built-in one runs on the console */
 	bool shell_edits;	  /* the shell edits lines itself and so echoes them */
 	const char *path;	  /* PATH in the machine */

@@ -32,6 +32,7 @@
 #include "line.h"
 #include "mount.h"
 #include "net.h"
+#include "node.h"
 #include "oom.h"
 
 #define CMDLINE_MAX 4096
@@ -75,6 +76,18 @@ static int read_config(struct boot *boot)
 		return boot_error(boot, "bad kernel argument %s", boot->config.bad);
 	boot->built_in = boot->config.root != BOOT_DISK && boot->config.init[0] == '\0';
 	boot->shell_edits = boot->config.root == BOOT_INITRAMFS;
+	return 0;
+}
+
+/* An image may name a program of its own, of which nobody knows whether it edits lines. */
+static int find_node(struct boot *boot)
+{
+	if (!boot->built_in || boot->config.root != BOOT_INITRAMFS)
+		return 0;
+	if (node_read(boot, NODE_FILE) < 0)
+		return -1;
+	if (boot->node != NULL)
+		boot->shell_edits = false;
 	return 0;
 }
 
@@ -146,7 +159,7 @@ int main(void)
 	raise_loopback();
 	if (boot.config.log)
 		klog_copy();
-	if (mount_root(&boot) < 0)
+	if (find_node(&boot) < 0 || mount_root(&boot) < 0)
 		guardian_give_up(&boot);
 	if (net_start(&boot) < 0)
 		guardian_give_up(&boot);
