@@ -77,7 +77,7 @@ present(_Embedded) -> element(1, evum_config:initramfs()) =:= ok.
 %%
 %% Errors: `{unknown_dist, Name}', `{bad_config, File, Line, What}', `{bad_image, File, Why}', `{bad_checksum, Uri, Wanted, Got}',
 %% `{truncated | timeout, Uri}', `{too_big, Uri, Bytes}', `{http, Uri, Status}', `{redirect, From, To}',
-%% `{unreachable, Uri, Why}', `{bad_certificate, Uri, Why}', `{bad_cacertfile, File, Why}', `{bomb, Uri, Bytes}',
+%% `{unreachable, Uri, Why}', `{bad_proxy, Variable, What}', `{bad_certificate, Uri, Why}', `{bad_cacertfile, File, Why}', `{bomb, Uri, Bytes}',
 %% `{bad_archive, Uri, Why}', `{no_file_system, Uri, What}', `{no_space, Dir}', `{cache, File, Why}',
 %% `{cache_full, Bytes, Max}', `{no_program, Name}', `{program_failed, Name, Status, Text}', `{no_sources, Suite}',
 %% and those of a machine's boot.

@@ -4,6 +4,9 @@
 %% Beside the part lies what the server called its version (ETag, else
 %% Last-Modified). Whether the bytes are right says the checksum alone, later: here a
 %% change of the file only means that the part is thrown away.
+%%
+%% A host, the proxy's too, is tried by IPv4 first, then by IPv6. What httpc is told of
+%% these two is a profile's: there is one for each.
 -module(evm_image_http).
 
 -export([get/3]).
@@ -21,9 +24,8 @@
 -type error() ::
     {too_big, string(), pos_integer()} | {timeout, string()} | {http, string(), pos_integer()} | {redirect, string(), string()}
     | {unreachable, string(), term()} | {truncated, string()} | {bad_certificate, string(), string()} | {bad_cacertfile, file:filename(), term()}
-    | evm_image_store:error().
+    | evm_image_proxy:error() | evm_image_store:error().
 
--define(PROFILE, evum_images).
 -define(REDIRECTS_MAX, 5).
 %% tries in a row that brought not a byte
 -define(VAIN_MAX, 3).
@@ -36,6 +38,11 @@
     options :: options(),
     deadline :: integer(),
     tls = [] :: list(),
+    %% inet6: with what failed by inet
+    family = inet :: inet | {inet6, term()},
+    proxy = none :: evm_image_proxy:proxy(),
+    %% httpc's, of the request under way
+    profile :: atom(),
     redirects = 0 :: non_neg_integer(),
     vain = 0 :: non_neg_integer(),
     %% of the request under way
@@ -51,19 +58,28 @@
 get(Uri, Part, #{time := Ms} = Options) ->
     case tls(Uri, Options) of
         {ok, Tls} ->
-            ok = start(),
+            {ok, _} = application:ensure_all_started(inets),
+            {ok, _} = application:ensure_all_started(ssl),
             Now = evm_image_store:now_ms(),
             attempt(#get{uri = Uri, part = Part, options = Options, tls = Tls, deadline = Now + Ms, told = Now - ?PROGRESS_MS});
         {error, _} = Error -> Error
     end.
 
-start() ->
-    {ok, _} = application:ensure_all_started(inets),
-    {ok, _} = application:ensure_all_started(ssl),
-    case inets:start(httpc, [{profile, ?PROFILE}]) of
+%% httpc's profile of such a way.
+profile(#get{family = inet, proxy = none}) -> profile(evum_images, [{ipfamily, inet}]);
+profile(#get{family = inet, proxy = Proxy}) -> profile(evum_images_by_proxy, [{ipfamily, inet} | by(Proxy)]);
+profile(#get{proxy = none}) -> profile(evum_images_6, [{ipfamily, inet6}]);
+profile(#get{proxy = Proxy}) -> profile(evum_images_6_by_proxy, [{ipfamily, inet6} | by(Proxy)]).
+
+profile(Profile, Options) ->
+    case inets:start(httpc, [{profile, Profile}]) of
         {ok, _} -> ok;
         {error, {already_started, _}} -> ok
-    end.
+    end,
+    ok = httpc:set_options(Options, Profile),
+    Profile.
+
+by(Proxy) -> [{proxy, {Proxy, []}}, {https_proxy, {Proxy, []}}].
 
 tls("http:" ++ _, _Options) -> {ok, []};
 tls(_Https, Options) ->
@@ -92,19 +108,28 @@ attempt(#get{part = Part, uri = Uri} = G) ->
     From = case validator(Part, Uri) of none -> 0; _ -> filelib:file_size(Part) end,
     Left = G#get.deadline - evm_image_store:now_ms(),
     case Left > 0 of
-        true -> request(headers(From, Part, Uri), Left, G#get{from = From, bytes = From});
+        true -> by_proxy(headers(From, Part, Uri), Left, G#get{from = From, bytes = From});
         false -> {error, {timeout, Uri}}
+    end.
+
+by_proxy(Headers, Left, #get{uri = Uri} = G) ->
+    case evm_image_proxy:find(Uri) of
+        {ok, Proxy} -> request(Headers, Left, G#get{proxy = Proxy});
+        {error, _} = Error -> Error
     end.
 
 headers(From, Part, Uri) ->
     [{"user-agent", "evum"}, {"accept-encoding", "identity"}, {"connection", "close"}]
         ++ [H || From > 0, H <- [{"range", "bytes=" ++ integer_to_list(From) ++ "-"}, {"if-range", validator(Part, Uri)}]].
 
-request(Headers, Left, #get{uri = Uri, tls = Tls, options = #{idle := Idle}} = G) ->
+request(Headers, Left, #get{uri = Uri, tls = Tls, options = #{idle := Idle}} = G0) ->
     Http = [{autoredirect, false}, {connect_timeout, Idle}, {timeout, Left} | Tls],
-    case httpc:request(get, {Uri, Headers}, Http, [{sync, false}, {stream, {self, once}}, {body_format, binary}], ?PROFILE) of
+    Options = [{sync, false}, {stream, {self, once}}, {body_format, binary}, {ipv6_host_with_brackets, true}],
+    Profile = profile(G0),
+    G = G0#get{profile = Profile},
+    case httpc:request(get, {Uri, Headers}, Http, Options, Profile) of
         {ok, Id} ->
-            Guard = guard(Id),
+            Guard = guard(Id, Profile),
             Result = answer(Id, G),
             Guard ! done,
             next(Result, G);
@@ -112,18 +137,18 @@ request(Headers, Left, #get{uri = Uri, tls = Tls, options = #{idle := Idle}} = G
     end.
 
 %% A request that nobody waits for any more holds its connection until its time is up.
-guard(Id) ->
+guard(Id, Profile) ->
     Asker = self(),
     spawn(fun() ->
         Monitor = monitor(process, Asker),
         receive
             done -> ok;
-            {'DOWN', Monitor, process, _, _} -> httpc:cancel_request(Id, ?PROFILE)
+            {'DOWN', Monitor, process, _, _} -> httpc:cancel_request(Id, Profile)
         end
     end).
 
-cancel(Id, Result) ->
-    ok = httpc:cancel_request(Id, ?PROFILE),
+cancel(Id, Result, #get{profile = Profile}) ->
+    ok = httpc:cancel_request(Id, Profile),
     receive {http, {Id, _}} -> Result; {http, {Id, _, _}} -> Result; {http, {Id, _, _, _}} -> Result
     after 0 -> Result
     end.
@@ -133,7 +158,7 @@ answer(Id, #get{options = #{idle := Idle}} = G) ->
         {http, {Id, stream_start, Headers, Handler}} -> body(Id, Handler, Headers, G);
         {http, {Id, {{_, Status, _}, Headers, _Body}}} -> status(Status, Headers, G);
         {http, {Id, {error, Reason}}} -> {failed, Reason, G}
-    after Idle -> cancel(Id, {failed, timeout, G})
+    after Idle -> cancel(Id, {failed, timeout, G}, G)
     end.
 
 next({ok, _} = Ok, _G) -> Ok;
@@ -144,28 +169,26 @@ next({again, G}, _) -> again(G, changed);
 next({failed, Reason, #get{bytes = Bytes} = After}, #get{from = From}) when Bytes > From -> again(After#get{vain = 0}, Reason);
 next({failed, Reason, After}, _) -> again(After, Reason).
 
-again(#get{vain = N} = G, Reason) when N + 1 < ?VAIN_MAX ->
-    case fatal(Reason) of
-        true -> {error, failure(Reason, G)};
-        false ->
-            receive after ?AGAIN_MS -> ok end,
-            attempt(G#get{vain = N + 1})
-    end;
-again(G, Reason) -> {error, failure(Reason, G)}.
-
-fatal({failed_connect, _}) -> true;
-fatal(_) -> false.
-
-failure(timeout, #get{uri = Uri}) -> {timeout, Uri};
-failure({failed_connect, Why}, #get{uri = Uri}) -> connect_failure(lists:keyfind(tls_alert, 1, [inner(W) || W <- Why]), Why, Uri);
-failure(_Cut, #get{uri = Uri}) -> {truncated, Uri}.
+again(G, {failed_connect, Why}) -> not_connected(lists:keyfind(tls_alert, 1, [inner(W) || W <- Why]), Why, G);
+again(#get{vain = N} = G, _Reason) when N + 1 < ?VAIN_MAX ->
+    receive after ?AGAIN_MS -> ok end,
+    attempt(G#get{vain = N + 1});
+again(#get{uri = Uri}, timeout) -> {error, {timeout, Uri}};
+again(#get{uri = Uri}, _Cut) -> {error, {truncated, Uri}}.
 
 %% {inet, Options, Why}
 inner({_, _, {tls_alert, _} = Alert}) -> Alert;
 inner(_) -> none.
 
-connect_failure({tls_alert, {_, Text}}, _Why, Uri) -> {bad_certificate, Uri, string:trim(unicode:characters_to_list(Text))};
-connect_failure(false, Why, Uri) -> {unreachable, Uri, hd([R || {inet, _, R} <- Why] ++ [econnrefused])}.
+not_connected({tls_alert, {_, Text}}, _Why, #get{uri = Uri}) ->
+    {error, {bad_certificate, Uri, string:trim(unicode:characters_to_list(Text))}};
+not_connected(false, Why, #get{family = inet} = G) -> attempt(G#get{family = {inet6, Why}});
+not_connected(false, _Why, #get{family = {inet6, First}} = G) ->
+    {error, {unreachable, reached(G), hd([R || {inet, _, R} <- First] ++ [econnrefused])}}.
+
+%% What was to be connected to.
+reached(#get{proxy = none, uri = Uri}) -> Uri;
+reached(#get{proxy = {Host, Port}}) -> lists:flatten(io_lib:format("http://~ts:~b (the proxy)", [Host, Port])).
 
 %% --- what isn't the file -------------------------------------------------------------
 
@@ -215,7 +238,7 @@ scheme(Uri) ->
 body(Id, Handler, Headers, #get{options = #{max := Max}} = G0) ->
     case place(Headers, G0) of
         {ok, #get{total = Total, uri = Uri}} when is_integer(Total), Total > Max ->
-            cancel(Id, {error, {too_big, Uri, Max}});
+            cancel(Id, {error, {too_big, Uri, Max}}, G0);
         {ok, #get{part = Part, from = From} = G} ->
             case file:open(Part, [read, write, raw, binary]) of
                 {ok, Fd} ->
@@ -223,11 +246,11 @@ body(Id, Handler, Headers, #get{options = #{max := Max}} = G0) ->
                     ok = file:truncate(Fd),
                     Result = written(remember(Headers, G), Id, Handler, Fd, G),
                     closed(file:close(Fd), Result, Part);
-                {error, Posix} -> cancel(Id, {error, evm_image_store:posix(Posix, Part)})
+                {error, Posix} -> cancel(Id, {error, evm_image_store:posix(Posix, Part)}, G)
             end;
         changed ->
             forget(G0#get.part),
-            cancel(Id, {again, G0})
+            cancel(Id, {again, G0}, G0)
     end.
 
 closed(ok, Result, _Part) -> Result;
@@ -253,7 +276,7 @@ number(Text) ->
     catch error:_ -> unknown
     end.
 
-written({error, Posix}, Id, _Handler, _Fd, #get{part = Part}) -> cancel(Id, {error, evm_image_store:posix(Posix, Part)});
+written({error, Posix}, Id, _Handler, _Fd, #get{part = Part} = G) -> cancel(Id, {error, evm_image_store:posix(Posix, Part)}, G);
 written(ok, Id, Handler, Fd, G) -> stream(Id, Handler, Fd, G).
 
 stream(Id, Handler, Fd, #get{uri = Uri, deadline = Deadline, options = #{idle := Idle}} = G) ->
@@ -264,8 +287,8 @@ stream(Id, Handler, Fd, #get{uri = Uri, deadline = Deadline, options = #{idle :=
         {http, {Id, {error, Reason}}} -> {failed, Reason, G}
     after max(0, min(Idle, Deadline - evm_image_store:now_ms())) ->
         case evm_image_store:now_ms() >= Deadline of
-            true -> cancel(Id, {error, {timeout, Uri}});
-            false -> cancel(Id, {failed, timeout, G})
+            true -> cancel(Id, {error, {timeout, Uri}}, G);
+            false -> cancel(Id, {failed, timeout, G}, G)
         end
     end.
 
@@ -273,9 +296,9 @@ chunk(Bytes, Id, Handler, Fd, #get{bytes = N, uri = Uri, part = Part, deadline =
     Now = N + byte_size(Bytes),
     case Now =< Max andalso evm_image_store:now_ms() < Deadline andalso file:write(Fd, Bytes) of
         ok -> stream(Id, Handler, Fd, progress(G#get{bytes = Now}));
-        {error, Posix} -> cancel(Id, {error, evm_image_store:posix(Posix, Part)});
-        false when Now > Max -> cancel(Id, {error, {too_big, Uri, Max}});
-        false -> cancel(Id, {error, {timeout, Uri}})
+        {error, Posix} -> cancel(Id, {error, evm_image_store:posix(Posix, Part)}, G);
+        false when Now > Max -> cancel(Id, {error, {too_big, Uri, Max}}, G);
+        false -> cancel(Id, {error, {timeout, Uri}}, G)
     end.
 
 ended(#get{total = Total, bytes = Bytes, from = From}) when Total =:= unknown; Total =:= Bytes ->

@@ -55,6 +55,10 @@ sentence({bomb, What, Max}) -> f("~ts unpacks to more than ~b MiB: if it is no a
 sentence({http, Uri, Status}) -> f("~ts answered with status ~b: is the address in evm.cfg right?", [Uri, Status]);
 sentence({redirect, Uri, To}) -> f("~ts leads to ~ts, where it isn't followed: to https only, and 5 times at most", [Uri, To]);
 sentence({unreachable, Uri, Why}) -> f("~ts can't be reached: ~ts", [Uri, net(Why)]);
+sentence({bad_proxy, Variable, user}) ->
+    f("the proxy in ~ts has a user or a password, which isn't supported: name one that asks for none, or fetch the file by hand and name it in evm.cfg", [Variable]);
+sentence({bad_proxy, Variable, {scheme, Scheme}}) -> f("the proxy in ~ts is of the kind ~ts: http:// is supported", [Variable, Scheme]);
+sentence({bad_proxy, Variable, syntax}) -> f("the proxy in ~ts is no address: http://HOST:PORT", [Variable]);
 sentence({bad_certificate, Uri, Why}) -> f("the certificate of ~ts isn't to be trusted: ~ts; cacertfile in evm.cfg names another authority", [Uri, Why]);
 sentence({bad_cacertfile, File, Why}) -> f("the certificates of authorities in ~ts can't be read: ~ts; apt-get install ca-certificates", [File, posix(Why)]);
 sentence({bad_archive, What, Text}) -> f("~ts can't be unpacked: ~ts", [What, printable(Text)]);

@@ -44,7 +44,7 @@ examples() ->
         {host_node, not_listening}, {not_fetched, a}, {bad_checksum, "https://a/b", "12", "34"}, {truncated, "https://a/b"}, {timeout, "https://a/b"},
         {too_big, "https://a/b", 1048576}, {bomb, "https://a/b", 1048576}, {http, "https://a/b", 404}, {redirect, "https://a/b", "http://a/b"},
         {unreachable, "https://a/b", econnrefused}, {unreachable, "https://a/b", {bad, x}}, {bad_certificate, "https://a/b", "Unknown CA"},
-        {bad_cacertfile, "/f", enoent}, {bad_archive, "/f", <<"tar: no">>}, {no_file_system, "/f", partition_table}, {no_file_system, "/f", empty},
+        {bad_cacertfile, "/f", enoent}, {bad_proxy, "https_proxy", user}, {bad_proxy, "https_proxy", {scheme, "socks5"}}, {bad_proxy, "http_proxy", syntax}, {bad_archive, "/f", <<"tar: no">>}, {no_file_system, "/f", partition_table}, {no_file_system, "/f", empty},
         {no_file_system, "/f", cut}, {no_file_system, "/f", unknown}, {no_space, "/d"}, {cache, "/f", eacces}, {cache_full, 2097152, 1048576},
         {no_program, "xz"}, {no_program, "mke2fs"}, {program_failed, "xz", 1, <<"bad">>}, {no_sources, "bookworm"}, {fetch_crashed, badarg},
         {missing_application, a, apps}, {missing_application, a, b}, {bad_path, "/d", several_apps}, {bad_path, "/d", enoent},

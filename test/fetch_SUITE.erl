@@ -37,7 +37,8 @@ all() ->
         it_is_fetched_and_boots, the_second_time_nothing_is_fetched, a_wrong_bit_is_refused, a_cut_is_resumed,
         a_cut_that_goes_on_is_told_and_resumed_later, a_file_that_changed_half_way_is_fetched_anew,
         a_server_that_mixes_versions_is_found_out, a_redirect_is_followed_to_https_only, an_unknown_authority_is_refused,
-        an_endless_download_is_bounded, a_silent_server_is_given_up, a_status_is_told, one_download_for_two_askers,
+        an_endless_download_is_bounded, a_silent_server_is_given_up, a_status_is_told, a_proxy_is_gone_by, another_proxy_is_refused,
+        a_host_of_ipv6_is_reached, one_download_for_two_askers,
         one_download_for_two_beams, who_ends_ends_the_download, a_killed_beam_leaves_no_half_file, a_full_disk_is_told,
         a_changed_image_is_fetched_anew, a_supervisor_does_not_wait, the_owner_is_told
     ].
@@ -217,6 +218,57 @@ a_status_is_told(Config) ->
     dist(web, [{uri, image_server:url(Server, "/moved")}, {sha256, sha(Packed)}]),
     {ok, _} = evm:fetch(web),
     image_server:stop(Server).
+
+a_proxy_is_gone_by(Config) ->
+    Packed = packed(Config),
+    web(Config, Packed),
+    behave(Config, image_server:file(Packed)),
+    Proxy = image_server:start(http),
+    Uri = image_server:url(Proxy, ""),
+    image_server:behave(Proxy, "CONNECT", image_server:tunnel()),
+    environment([{"https_proxy", Uri}], fun() -> {ok, _} = evm:fetch(web) end),
+    [#{"proxied" := "localhost:" ++ _}] = image_server:requests(Proxy),
+    1 = length(requests(Config)),
+    %% http is asked of the proxy as it is, by the name that the proxy may know
+    dist(web, [{uri, "http://nowhere.invalid/plain"}, {sha256, sha(Packed)}]),
+    {0, _, _} = sh(["rm -rf ", ?config(cache, Config)]),
+    image_server:behave(Proxy, "/plain", image_server:file(Packed)),
+    environment([{"http_proxy", Uri}], fun() -> {ok, _} = evm:fetch(web) end),
+    [#{"proxied" := "nowhere.invalid"}] = image_server:requests(Proxy),
+    %% but not for those who are excepted
+    {0, _, _} = sh(["rm -rf ", ?config(cache, Config)]),
+    image_server:behave(Proxy, "CONNECT", image_server:tunnel()),
+    web(Config, Packed),
+    environment([{"https_proxy", Uri}, {"no_proxy", "example.org, localhost"}], fun() -> {ok, _} = evm:fetch(web) end),
+    [] = image_server:requests(Proxy),
+    image_server:stop(Proxy),
+    %% a proxy that isn't there is named
+    {0, _, _} = sh(["rm -rf ", ?config(cache, Config)]),
+    environment([{"all_proxy", "localhost:1"}], fun() -> {unreachable, "http://localhost:1" ++ _, econnrefused} = refused(Config, web) end).
+
+another_proxy_is_refused(Config) ->
+    web(Config, packed(Config)),
+    [environment([{"HTTPS_PROXY", Value}], fun() -> {bad_proxy, "HTTPS_PROXY", What} = refused(Config, web) end)
+        || {Value, What} <- [{"socks5://localhost:1080", {scheme, "socks5"}}, {"http://me:secret@localhost:1", user}, {"localhost:99999", syntax}]].
+
+environment(Variables, Fun) ->
+    [true = os:putenv(Name, Value) || {Name, Value} <- Variables],
+    try Fun() after [true = os:unsetenv(Name) || {Name, _} <- Variables] end.
+
+a_host_of_ipv6_is_reached(Config) ->
+    case gen_tcp:listen(0, [inet6, {ip, {0, 0, 0, 0, 0, 0, 0, 1}}]) of
+        {ok, Socket} ->
+            ok = gen_tcp:close(Socket),
+            Server = image_server:start({http, {0, 0, 0, 0, 0, 0, 0, 1}}),
+            Packed = packed(Config),
+            image_server:behave(Server, "/image", image_server:file(Packed)),
+            dist(web, [{uri, image_server:url(Server, "[::1]", "/image")}, {sha256, sha(Packed)}]),
+            {ok, _} = evm:fetch(web),
+            [#{"host" := "[::1]:" ++ _}] = image_server:requests(Server),
+            whole(Config),
+            image_server:stop(Server);
+        {error, _} -> {skip, "this host has no IPv6"}
+    end.
 
 %% --- who else is there --------------------------------------------------------------------
 

@@ -4,8 +4,8 @@
 %% A path's behaviour is a fun of its request's headers that sends by the fun it is given.
 -module(image_server).
 
--export([start/1, stop/1, url/2, behave/3, requests/1]).
--export([file/1, file/2, cut/3, status/2, send/2]).
+-export([start/1, stop/1, url/2, url/3, behave/3, requests/1]).
+-export([file/1, file/2, cut/3, status/2, send/2, tunnel/0]).
 
 -include_lib("public_key/include/public_key.hrl").
 
@@ -28,8 +28,9 @@ start({https, Dir}) ->
         {ok, T} = ssl:transport_accept(Listen),
         fun() -> {ok, S} = ssl:handshake(T, 5000), {ssl, S} end
     end);
-start(http) ->
-    {ok, Listen} = gen_tcp:listen(0, [{ip, {127, 0, 0, 1}}, {active, false}, binary, {packet, http_bin}]),
+start(http) -> start({http, {127, 0, 0, 1}});
+start({http, Ip}) ->
+    {ok, Listen} = gen_tcp:listen(0, [case tuple_size(Ip) of 4 -> inet; 8 -> inet6 end, {ip, Ip}, {active, false}, binary, {packet, http_bin}]),
     {ok, Port} = inet:port(Listen),
     run(http, Port, fun() ->
         {ok, S} = gen_tcp:accept(Listen),
@@ -48,7 +49,9 @@ stop(#server{pid = {Pid, _}}) ->
     exit(Pid, kill),
     ok.
 
-url(#server{port = Port, scheme = Scheme}, Path) -> Scheme ++ "://localhost:" ++ integer_to_list(Port) ++ Path.
+url(Server, Path) -> url(Server, "localhost", Path).
+
+url(#server{port = Port, scheme = Scheme}, Host, Path) -> Scheme ++ "://" ++ Host ++ ":" ++ integer_to_list(Port) ++ Path.
 
 %% What a path does from now on; forgets what was asked for.
 behave(#server{pid = {_, Table}}, Path, Fun) ->
@@ -75,6 +78,10 @@ serve(Socket, Table) ->
 request({Module, S} = Socket, Path, Headers) ->
     case Module:recv(S, 0, 5000) of
         {ok, {http_request, _, {abs_path, P}, _}} -> request(Socket, binary_to_list(P), Headers);
+        %% as a proxy
+        {ok, {http_request, _, {absoluteURI, _, Host, _, P}, _}} -> request(Socket, binary_to_list(P), Headers#{"proxied" => binary_to_list(Host)});
+        {ok, {http_request, <<"CONNECT">>, {scheme, Host, Port}, _}} ->
+            request(Socket, "CONNECT", Headers#{"proxied" => binary_to_list(<<Host/binary, $:, Port/binary>>)});
         {ok, {http_header, _, Name, _, Value}} ->
             request(Socket, Path, Headers#{string:lowercase(to_list(Name)) => binary_to_list(Value)});
         {ok, http_eoh} -> {Path, Headers}
@@ -89,6 +96,25 @@ close({Module, S}) -> Module:close(S).
 
 status(Line, Headers) ->
     fun(_, Socket) -> send(Socket, ["HTTP/1.1 ", Line, "\r\n", [[N, ": ", V, "\r\n"] || {N, V} <- Headers], "Content-Length: 0\r\n\r\n"]) end.
+
+%% What a proxy does with https, at the path CONNECT.
+tunnel() ->
+    fun(#{"proxied" := Address}, {gen_tcp, S} = Socket) ->
+        [Host, Port] = string:lexemes(Address, ":"),
+        {ok, There} = gen_tcp:connect(Host, list_to_integer(Port), [binary, {active, false}]),
+        send(Socket, "HTTP/1.1 200 Connected\r\n\r\n"),
+        ok = inet:setopts(S, [{packet, raw}]),
+        spawn_link(fun() -> relay(There, S) end),
+        relay(S, There)
+    end.
+
+relay(From, To) ->
+    case gen_tcp:recv(From, 0) of
+        {ok, Bytes} ->
+            ok = gen_tcp:send(To, Bytes),
+            relay(From, To);
+        {error, closed} -> gen_tcp:close(To)
+    end.
 
 %% The whole file, or what a range asks for while the version is the same.
 file(Bytes) -> file(Bytes, "\"v1\"").
