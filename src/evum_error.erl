@@ -273,6 +273,8 @@ words({too_long, Max}) -> f("they are longer than ~b bytes", [Max]);
 words(Posix) -> posix(Posix).
 
 ending(timeout) -> "its time was up: option wait_boot";
+%% evum-init's word for SIGKILL, which in a guest is the kernel's when memory has run out
+ending({exit_status, 137}) -> "it was killed: most often that means too little memory, option mem";
 ending(Reason) -> sentence(Reason).
 
 %% What was there in place of what was awaited.
