@@ -87,10 +87,12 @@ network(#{net := {Net, Nic}} = Plan) -> found(evum_switch:find(Net), Nic, Plan);
 network(#{net := default} = Plan) ->
     case evum_switch:default() of
         {ok, Sw} -> found({ok, Sw}, #{}, Plan);
-        none -> found(evum_switch:start(), #{}, Plan)
+        none -> found(evum_switch:start(#{name => net1}), #{}, Plan)
     end.
 
 found({ok, Sw}, Nic, Plan) -> reachable(Sw, evum_switch:info(Sw), Plan, #{switch => Sw, nic => Nic});
+%% two may start the default network at a time
+found({error, {name_in_use, Name}}, Nic, Plan) -> found(evum_switch:find(Name), Nic, Plan);
 found({error, _} = Error, _Nic, _Plan) -> Error.
 
 %% Guests that are to know of this node reach its distribution, and nothing else of this host.
