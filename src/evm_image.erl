@@ -6,7 +6,7 @@
 %% waits and finds it. The worker ends with who asked.
 -module(evm_image).
 
--export([resolve/3, present/1, fetch/2, gc/1, work/4]).
+-export([resolve/3, file/3, present/1, fetch/2, gc/1, work/4]).
 -export_type([spec/0, sink/0]).
 
 -include_lib("kernel/include/file.hrl").
@@ -33,18 +33,22 @@
 
 %% @doc A dist with its image's file; fetches or builds it where it isn't there.
 -spec resolve(evm_cfg:dist(), fetch | present, sink()) -> {ok, evm_cfg:dist()} | {error, term()}.
-resolve(#{image := Spec} = Dist, How, #{dist := Name} = Sink) ->
-    case {find(Spec), How} of
-        {{ok, File}, _} -> {ok, Dist#{file => File}};
-        {missing, present} -> {error, {not_fetched, Name}};
-        {missing, fetch} ->
-            case fetch(Spec, Sink) of
-                {ok, File} -> {ok, Dist#{file => File}};
-                {error, _} = Error -> Error
-            end;
-        {{error, _} = Error, _} -> Error
+resolve(#{image := Spec} = Dist, How, Sink) ->
+    case file(Spec, How, Sink) of
+        {ok, File} -> {ok, Dist#{file => File}};
+        {error, _} = Error -> Error
     end;
 resolve(Dist, _How, _Sink) -> {ok, Dist}.
+
+%% @doc An image's file; fetches or builds it where it isn't there.
+-spec file(spec(), fetch | present, sink()) -> {ok, file:filename()} | {error, term()}.
+file(Spec, How, #{dist := Name} = Sink) ->
+    case {find(Spec), How} of
+        {{ok, _} = Found, _} -> Found;
+        {missing, present} -> {error, {not_fetched, Name}};
+        {missing, fetch} -> fetch(Spec, Sink);
+        {{error, _} = Error, _} -> Error
+    end.
 
 %% @doc Is it in the cache?
 -spec present(spec()) -> boolean().

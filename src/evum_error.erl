@@ -77,11 +77,18 @@ sentence({missing_application, App, By}) ->
     f("~ts needs the application ~ts, which isn't there: name the directory of its beams in paths, or install its package (erlang-~ts)",
       [By, App, string:replace(atom_to_list(App), "_", "-", all)]);
 sentence({bad_path, Dir, several_apps}) -> f("~ts has more than one .app file: give each application a directory of its own", [Dir]);
+sentence({bad_path, Dir, no_beams}) -> f("~ts has no beams: name the directory that has them, such as ~ts", [Dir, filename:join(Dir, "ebin")]);
 sentence({bad_path, Dir, Posix}) -> f("the path ~ts can't be read: ~ts", [Dir, posix(Posix)]);
 sentence({bad_app, File, Why}) -> f("~ts is no application's resource file: ~ts", [File, resource(Why)]);
 sentence({bad_beam, File}) -> f("~ts is no beam, or is damaged: compile it again", [File]);
 sentence({bad_elf, File}) -> f("~ts is damaged: build it again", [File]);
 sentence({bad_release, Text}) -> f("no release can be made of these applications: ~ts", [Text]);
+sentence({no_release, Dir, What}) -> f("~ts is no release, it has no ~ts: name what rebar3 release has made, such as _build/default/rel/NAME", [Dir, What]);
+sentence({wrong_erts, Wanted, Running}) ->
+    f("the release is for ERTS ~ts, and ~ts is running here: make it with {include_erts, true}, or with this OTP", [Wanted, Running]);
+sentence({unset_variable, Name, File}) -> f("~ts wants the environment's variable ~ts, which isn't set", [File, Name]);
+sentence({bad_start, {Module, Function, Arity}}) ->
+    f("the image has no function ~ts:~ts/~b: name the directory of its beam in paths, or its application in apps", [Module, Function, Arity]);
 sentence({missing_library, Name, Of}) ->
     f("~ts needs the library ~ts, which this host hasn't: install its package, or build without it", [Of, Name]);
 sentence({foreign_architecture, File, Theirs, Ours}) -> f("~ts is for ~ts, and machines here run ~ts: build it here", [File, Theirs, Ours]);
@@ -400,7 +407,8 @@ option(max_mem) -> "max_mem must be a positive number of MiB";
 option(user) -> "user must be a user's name or number in the guest";
 option(apps) -> "apps must be a list of applications' names";
 option(paths) -> "paths must be a list of directories' names";
-option(start) -> "start must be {Module, Function, Args}, a megabyte at most";
+option(Key) when Key =:= start; Key =:= calls -> f("~ts must be {Module, Function, Args}, a megabyte at most", [Key]);
+option(release) -> "release must be the name of a release's directory, and goes without apps";
 option(output) -> "output must be the name of a file";
 option(Key) when Key =:= busybox; Key =:= epmd -> f("~ts must be true or false", [Key]);
 option(Key) -> f("there is no option ~tp, or it can't have that value", [Key]).

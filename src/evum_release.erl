@@ -9,29 +9,28 @@
 -export([bake/1, info/1, options/1, key/1, make/2]).
 -export_type([options/0]).
 
--include_lib("kernel/include/file.hrl").
-
 -type options() :: #{
     apps := [atom()],
     paths := [file:filename()],
     busybox := boolean(),
     epmd := boolean(),
-    start => mfa_args(),
-    output => file:filename()
+    release => file:filename(),
+    start => call(),
+    calls => call(),
+    output => file:filename(),
+    %% made of the others already
+    plan => evum_release_plan:plan()
 }.
--type mfa_args() :: {module(), atom(), [term()]}.
+-type call() :: {module(), atom(), [term()]}.
+-type answer() :: #{
+    image := file:filename(), bytes := pos_integer(), unpacked := pos_integer(), mem := pos_integer(),
+    name => binary(), cookie => binary()
+}.
 
--define(ROOT, <<"erlang">>).
+-define(BOOT, "erlang/releases/start").
 -define(LIST_MAX, 1000).
 %% bytes of the start function's arguments
 -define(START_MAX, 1048576).
-%% what a node in a machine has besides, of evum's own
--define(GUEST_MODULES, [evum_guest]).
--define(BOOT, "/erlang/releases/start").
-%% s: a file that changed a shorter while ago may change again and look the same
--define(RECENT_S, 3).
-%% bytes of a file of the user's that are looked at each time
--define(SMALL, 262144).
 
 %% @doc Makes the image of an Erlang node, or finds it in the cache of images: the runtime
 %% system, exactly the applications that are needed, their stripped beams, NIFs and the
@@ -42,60 +41,81 @@
 %% `paths': directories of beams (`.../ebin'), relative to the current one. A directory with a
 %% `.app' file is an application, which is loaded with all that it needs and started when
 %% `apps' names it; another's beams can be called, and no more.
-%% `start': `{Module, Function, Args}', called once all applications have started.
+%% `release': in place of `apps', the directory of a release made by rebar3 or relx, with its
+%% own runtime system, or without and then for the one that is running. Its `vm.args' and
+%% `sys.config' are the node's; of their templates (`.src') the variables are this process's
+%% environment's. What `vm.args' says of the node's name and cookie is in the answer, and
+%% counts where a machine boots the image and nobody names the node.
+%% `start': `{Module, Function, Args}', called once all applications have started. `calls': such
+%% a function that must be there, and isn't called.
 %% `busybox': `true' puts a shell and the usual programs in; `epmd': the port mapper.
-%% `output': a file that the image is copied to.
+%% `output': a file that the image is written to, packed by gzip, for transport.
 %%
-%% `image' is the image's file (an initramfs, cpio packed by gzip), `bytes' its size,
-%% `unpacked' that of what is in it, `mem' the MiB that a machine needs at least to boot it.
+%% `image' is the image's file (an initramfs: a cpio archive), `bytes' its size, `unpacked' that
+%% of what is in it (1 GiB at most), `mem' the MiB that a machine needs at least to boot it;
+%% `name' and `cookie' those of a release.
 %%
 %% Errors: `{bad_option, Key}', `{missing_application, App, NeededBy}', `{bad_path, Dir, Why}',
-%% `{bad_app, File, Why}', `{bad_beam, File}', `{bad_release, Text}', `{missing_library, Name, File}',
+%% `{bad_app, File, Why}', `{bad_beam, File}', `{bad_release, Text}', `{no_release, Dir, What}',
+%% `{wrong_erts, Wanted, Running}', `{unset_variable, Name, File}', `{bad_vm_args, File, Why}',
+%% `{bad_start, {Module, Function, Arity}}', `{missing_library, Name, File}',
 %% `{foreign_architecture, File, Theirs, Ours}', `{bad_elf, File}', `{no_erts, Dir}',
 %% `{image_too_big, Bytes, Max}', `{local, Posix, File}', `{not_built, File}', and those of the cache
 %% ({@link evm:fetch/1}).
--spec bake(proplists:proplist() | map()) ->
-    {ok, #{image := file:filename(), bytes := pos_integer(), unpacked := pos_integer(), mem := pos_integer()}} | {error, term()}.
+-spec bake(proplists:proplist() | map()) -> {ok, answer()} | {error, term()}.
 bake(Opts) ->
     case options(Opts) of
-        {ok, Options} -> result(evm_image:resolve(#{image => {bake, maps:remove(output, Options)}}, fetch, #{dist => erlang, owner => none}), Options);
+        {ok, Options} -> baked(maps:without([output, calls], Options), Options);
         {error, _} = Error -> Error
     end.
 
-result({ok, #{file := Image}}, #{output := Output}) ->
-    case file:copy(Image, Output ++ ".part") of
-        {ok, _} -> renamed(file:rename(Output ++ ".part", Output), Output);
-        {error, Posix} -> {error, {local, Posix, Output}}
+baked(Content, Options) ->
+    case caught(fun() -> {ok, evum_release_plan:plan(Options)} end) of
+        {ok, #{own := Own} = Plan} ->
+            Image = evm_image:file({bake, Content#{plan => Plan}}, fetch, #{dist => bake, owner => none}),
+            told(written(Image, Options), Own);
+        {error, _} = Error -> Error
+    end.
+
+written({ok, Image}, #{output := Output}) ->
+    case caught(fun() -> evum_release_image:pack(Image, Output) end) of
+        ok -> info(Output);
+        {error, _} = Error -> Error
     end;
-result({ok, #{file := Image}}, _Options) -> info(Image);
-result({error, _} = Error, _Options) -> Error.
+written({ok, Image}, _Options) -> info(Image);
+written({error, _} = Error, _Options) -> Error.
 
-renamed(ok, File) -> info(File);
-renamed({error, Posix}, File) -> {error, {local, Posix, File}}.
+told({ok, Info}, Own) -> {ok, maps:merge(Info, Own)};
+told({error, _} = Error, _Own) -> Error.
 
-%% @doc What {@link bake/1} told of an image.
--spec info(file:name_all()) ->
-    {ok, #{image := file:filename(), bytes := pos_integer(), unpacked := pos_integer(), mem := pos_integer()}}
-    | {error, {bad_image, file:filename(), atom()}}.
+%% @doc What {@link bake/1} tells of an image, but for `name' and `cookie'.
+-spec info(file:name_all()) -> {ok, answer()} | {error, {bad_image, file:filename(), atom()}}.
 info(Image) ->
     case file:open(Image, [read, raw, binary]) of
         {ok, Fd} ->
-            Ends = {file:pread(Fd, 0, 2), file:position(Fd, {eof, -4}), file:read(Fd, 4), file:position(Fd, eof)},
+            Ends = {file:pread(Fd, 0, 6), file:position(Fd, {eof, -4}), file:read(Fd, 4), file:position(Fd, eof)},
             ok = file:close(Fd),
             sizes(Ends, Image);
         {error, Posix} -> {error, {bad_image, Image, Posix}}
     end.
 
 %% gzip ends with the size of what it has packed.
-sizes({{ok, <<31, 139>>}, {ok, _}, {ok, <<Unpacked:32/little>>}, {ok, Bytes}}, Image) ->
-    {ok, #{image => Image, bytes => Bytes, unpacked => Unpacked, mem => evum_release_node:mem(Unpacked)}};
+sizes({{ok, <<31, 139, _/binary>>}, {ok, _}, {ok, <<Unpacked:32/little>>}, {ok, Bytes}}, Image) -> sizes(Image, Bytes, Unpacked);
+sizes({{ok, <<"070701">>}, {ok, _}, {ok, _}, {ok, Bytes}}, Image) -> sizes(Image, Bytes, Bytes);
 sizes(_, Image) -> {error, {bad_image, Image, enoexec}}.
+
+sizes(Image, Bytes, Unpacked) ->
+    {ok, #{image => Image, bytes => Bytes, unpacked => Unpacked, mem => evum_release_node:mem(Unpacked)}}.
 
 %% --- options -------------------------------------------------------------------------
 
 %% @doc Checks them.
 -spec options(term()) -> {ok, options()} | {error, {bad_option, term()}}.
-options(Opts) -> evum_opts:check(Opts, fun value/2, #{apps => [], paths => [], busybox => false, epmd => false}).
+options(Opts) ->
+    case evum_opts:check(Opts, fun value/2, #{apps => [], paths => [], busybox => false, epmd => false}) of
+        {ok, #{apps := [_ | _], release := _}} -> {error, {bad_option, release}};
+        Checked -> Checked
+    end.
 
 value(apps, Apps) when length(Apps) =< ?LIST_MAX ->
     case lists:all(fun is_atom/1, Apps) of
@@ -108,16 +128,16 @@ value(paths, Dirs) when length(Dirs) =< ?LIST_MAX ->
         false -> {ok, paths, Texts};
         true -> error
     end;
-value(start, {Module, Function, Args} = Start) when is_atom(Module), is_atom(Function), length(Args) < 256 ->
-    case erlang:external_size(Start) =< ?START_MAX of
-        true -> {ok, start, Start};
+value(Key, {Module, Function, Args} = Call) when Key =:= start orelse Key =:= calls, is_atom(Module), is_atom(Function), length(Args) < 256 ->
+    case erlang:external_size(Call) =< ?START_MAX of
+        true -> {ok, Key, Call};
         false -> error
     end;
 value(Key, Is) when Key =:= busybox orelse Key =:= epmd, is_boolean(Is) -> {ok, Key, Is};
-value(output, File) ->
+value(Key, File) when Key =:= output; Key =:= release ->
     case file_name(File) of
         error -> error;
-        Name -> {ok, output, Name}
+        Name -> {ok, Key, Name}
     end;
 value(_Key, _Value) -> error.
 
@@ -128,87 +148,48 @@ file_name(Text) ->
         _ -> error
     end.
 
-%% --- what an image is made of ----------------------------------------------------------
+%% --- what the cache of images calls --------------------------------------------------
 
 %% @doc What an image depends on: the options, and how all files look from outside that
 %% are put in. Errors as {@link bake/1}.
 -spec key(options()) -> {ok, term()} | {error, term()}.
-key(Options) -> caught(fun() -> {ok, inputs(Options)} end).
+key(#{busybox := Busybox} = Options) -> caught(fun() -> {ok, {Busybox, evum_release_plan:inputs(plan(Options))}} end).
+
+plan(#{plan := Plan}) -> Plan;
+plan(Options) -> evum_release_plan:plan(Options).
 
 caught(Fun) ->
     try Fun()
     catch throw:Reason -> {error, Reason}
     end.
 
-inputs(Options) ->
-    {Apps, Paths} = plan(Options),
-    Files = [{File, lists:prefix(code:root_dir(), Ebin)} || #{ebin := Ebin} <- Apps ++ Paths,
-        {_, File} <- evum_release_files:ebin(Ebin) ++ evum_release_files:priv(Ebin)],
-    Others = [{File, true} || File <- [initramfs(), erts() | evum_release_libs:dirs()]] ++ [{File, false} || File <- guest_files()],
-    Now = erlang:system_time(second),
-    {maps:with([start, busybox, epmd], Options), [maps:with([name, vsn, start, ebin], App) || App <- Apps ++ Paths],
-     [{File, seen(File, IsFixed, Now)} || {File, IsFixed} <- Files ++ Others]}.
-
-%% What belongs to the system changes seldom, and is much. Of it, too, a change within the
-%% same second as the last look leaves no other trace than the bytes.
-seen(File, IsFixed, Now) ->
-    case evum_release_files:stat(File) of
-        #file_info{type = regular, size = Size} when not IsFixed, Size =< ?SMALL -> evm_image_store:hash(File);
-        #file_info{type = regular, size = Size, mtime = Mtime, ctime = Ctime} when Mtime > Now - ?RECENT_S; Ctime > Now - ?RECENT_S ->
-            {Size, Mtime, Ctime, evm_image_store:hash(File)};
-        #file_info{size = Size, mtime = Mtime, ctime = Ctime} -> {Size, Mtime, Ctime};
-        missing -> missing
-    end.
-
-plan(#{apps := Started, paths := Dirs}) ->
-    {Loaded, Paths} = evum_release_apps:paths(Dirs),
-    {evum_release_apps:closure(Started, Loaded), Paths}.
-
-initramfs() ->
-    case evum_config:initramfs() of
-        {ok, File} -> File;
-        {error, Reason} -> throw(Reason)
-    end.
-
-erts() -> filename:join(code:root_dir(), "erts-" ++ erlang:system_info(version)).
-
-guest_files() ->
-    Ebin = filename:join(filename:dirname(evm_cfg:priv_dir()), "ebin"),
-    [File || Module <- ?GUEST_MODULES, File <- [filename:join(Ebin, atom_to_list(Module) ++ ".beam")], filelib:is_regular(File)].
-
-%% --- making it ---------------------------------------------------------------------------
-
 %% @doc Makes an image in an empty directory. Errors as {@link bake/1}.
 -spec make(options(), file:filename()) -> {ok, file:filename()} | {error, term()}.
 make(Options, Work) -> caught(fun() -> image(Options, Work) end).
 
-image(#{busybox := Busybox, epmd := Epmd} = Options, Work) ->
-    {ok, Initramfs} = file:read_file(initramfs()),
-    {ok, Base} = evum_cpio:entries(Initramfs),
-    {Apps, Paths} = plan(Options),
-    Vsn = erlang:system_info(version),
-    Sources = evum_release_image:runtime(erts(), Vsn, ["epmd" || Epmd])
-        ++ lists:append([evum_release_image:app(lib(App), Ebin) || #{ebin := Ebin} = App <- Apps ++ Paths])
-        ++ evum_release_image:directory([?ROOT, "lib", "evum_guest", "ebin"], [{list_to_binary(filename:basename(F)), F} || F <- guest_files()], strip),
-    Node = evum_release_node:file(#{
-        erts => Vsn, boot => ?BOOT, paths => [["/erlang/lib/", lib(Path), "/ebin"] || Path <- Paths ++ [#{name => "evum_guest"}]],
-        args => lists:append([["-epmd_module", "evum_guest", "-start_epmd", "false", "-s", "evum_guest", "boot"] || guest_files() =/= []])
-    }),
-    Own = [{<<"etc/evum/node">>, {file, 8#644, Node}},
-           {<<"etc/evum/inetrc">>, {file, 8#644, <<"{lookup, [file, dns]}.\n">>}},
-           {<<"erlang/releases/start.boot">>, {file, 8#644, evum_release_boot:make(Work, Apps)}}]
-        ++ [{<<"etc/evum/guest">>, {file, 8#644, term_to_binary(maps:with([start], Options), [{minor_version, 2}])}} || is_map_key(start, Options)],
-    Libraries = evum_release_image:libraries(Sources, machine(Base)),
+image(#{busybox := Busybox} = Options, Work) ->
+    #{files := Files, texts := Texts, boot := Boot, own := Named} = Plan = plan(Options),
+    {ok, Initramfs} = evum_config:initramfs(),
+    {ok, Bytes} = file:read_file(Initramfs),
+    {ok, Base} = evum_cpio:entries(Bytes),
+    {BootFile, Made} = boot(Boot, Work),
+    Own = Made ++ Texts ++ [{<<"etc/evum/node">>, evum_release_node:file(Plan#{boot := BootFile})}, {<<"etc/evum/inetrc">>, <<"{lookup, [file, dns]}.\n">>}]
+        ++ [{<<"etc/evum/alone">>, evum_release_node:words(alone(Named))} || Named =/= #{}]
+        ++ [{<<"etc/evum/guest">>, term_to_binary(#{start => Start}, [{minor_version, 2}])} || #{start := Start} <- [Plan]],
     File = filename:join(Work, "image"),
-    Before = [Initramfs || Busybox],
-    _ = evum_release_image:write(File, Before, Own ++ [E || {E, _} <- Sources] ++ Libraries ++ [E || not Busybox, E <- evum_release_image:base(Base)]),
+    ok = evum_release_image:write(File, [Bytes || Busybox],
+        [{Name, {file, 8#644, Text}} || {Name, Text} <- Own] ++ evum_release_image:entries(Files, Base)),
     {ok, File}.
 
-%% evum-init tells what machines run.
-machine(Base) ->
-    {_, {file, _, Init}} = lists:keyfind(<<"init">>, 1, Base),
-    {ok, Machine} = evum_elf:machine(Init),
-    Machine.
+%% What nobody else names is named as its release says.
+alone(Named) ->
+    lists:append([[flag(binary:match(Name, <<"@">>)), Name] || #{name := Name} <- [Named]] ++ [["-setcookie", Cookie] || #{cookie := Cookie} <- [Named]]).
 
-lib(#{name := Name, vsn := Vsn}) -> atom_to_list(Name) ++ "-" ++ Vsn;
-lib(#{name := Name}) -> Name.
+flag(nomatch) -> "-sname";
+flag(_) -> "-name".
+
+%% The image's name of the boot file without its ending, and what is to be written there.
+boot({there, Name, File}, _Work) ->
+    {["/", Name], [{<<Name/binary, ".boot">>, evum_release_boot:with_start(File)}]};
+boot({make, Apps}, Work) ->
+    {["/", ?BOOT], [{<<?BOOT, ".boot">>, evum_release_boot:with_start(evum_release_boot:make(Work, Apps))}]}.

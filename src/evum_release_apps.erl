@@ -30,12 +30,16 @@ path(Dir) ->
     case file:list_dir(Dir) of
         {ok, Files} ->
             case [F || F <- Files, is_string(F), filename:extension(F) =:= ".app"] of
-                [] -> {path, #{name => path_name(filename:basename(Dir), Dir), ebin => Dir}};
+                [] -> {path, #{name => path_name(filename:basename(Dir), Dir), ebin => with_beams(Dir, Files)}};
                 [File] -> {app, (read(filename:join(Dir, File)))#{start => load}};
                 [_, _ | _] -> throw({bad_path, Dir, several_apps})
             end;
         {error, Posix} -> throw({bad_path, Dir, Posix})
     end.
+
+with_beams(Dir, Files) ->
+    lists:any(fun(File) -> filename:extension(File) =:= ".beam" end, Files) orelse throw({bad_path, Dir, no_beams}),
+    Dir.
 
 %% not the bytes of a name that is no text
 is_string(Name) -> is_list(Name).

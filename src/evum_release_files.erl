@@ -5,7 +5,7 @@
 %% documents and tests. Debugging information and packing aren't needed there either.
 -module(evum_release_files).
 
--export([ebin/1, priv/1, stat/1, list/1, bytes/1, read/1, beam/2]).
+-export([ebin/1, priv/1, list/1, flat/1, stat/1, bytes/1, read/1]).
 -export_type([file/0]).
 
 -include_lib("kernel/include/file.hrl").
@@ -51,6 +51,8 @@ tree(Dir, Below, Depth) ->
         end
      || {Name, File} <- flat(Dir)]).
 
+%% @doc What a directory has, sorted by name.
+-spec flat(file:filename_all()) -> [file()].
 flat(Dir) ->
     case file:list_dir_all(Dir) of
         {ok, Names} -> lists:sort([{bytes(Name), filename:join(Dir, Name)} || Name <- Names]);
@@ -76,7 +78,8 @@ stat(File) ->
         {error, Posix} -> throw({local, Posix, File})
     end.
 
-%% @doc A file's bytes, and whether somebody may run it. Throws `{local, Posix, File}'.
+%% @doc A file's mode in an image, and its bytes; a beam without what only tools read. Throws
+%% `{local, Posix, File}', `{bad_beam, File}'.
 -spec read(file:filename_all()) -> {Mode :: 8#644 | 8#755, binary()}.
 read(File) ->
     case stat(File) of
@@ -86,14 +89,13 @@ read(File) ->
     end.
 
 content(File) ->
-    case file:read_file(File) of
-        {ok, Bytes} -> Bytes;
-        {error, Posix} -> throw({local, Posix, File})
+    case {file:read_file(File), filename:extension(File)} of
+        {{ok, Bytes}, Extension} when Extension =:= ".beam"; Extension =:= <<".beam">> -> stripped(File, Bytes);
+        {{ok, Bytes}, _} -> Bytes;
+        {{error, Posix}, _} -> throw({local, Posix, File})
     end.
 
-%% @doc A beam without what only tools read. Throws `{bad_beam, File}'.
--spec beam(file:filename_all(), binary()) -> binary().
-beam(File, Bytes) ->
+stripped(File, Bytes) ->
     case beam_lib:strip(Bytes, ?CHUNKS) of
         {ok, {_, <<31, 139, _/binary>> = Packed}} -> zlib:gunzip(Packed);
         {ok, {_, Stripped}} -> Stripped;

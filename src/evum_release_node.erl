@@ -5,21 +5,29 @@
 %% `arg WORD', the first of which is the program.
 -module(evum_release_node).
 
--export([file/1, flags/0, mem/1]).
+-export([file/1, words/1, flags/0, mem/1]).
 
+%% who tells where other nodes are
+-define(GUEST, ["-epmd_module", "evum_guest", "-start_epmd", "false"]).
 -define(MIB, 1048576).
 %% MiB: the kernel, the emulator and what Erlang has at rest
 -define(MEM_REST, 64).
 
 %% @doc The file: `erts' the version, `boot' the boot file without its ending, `paths' the
-%% directories that go before the others, `args' what follows.
--spec file(#{erts := string(), boot := iodata(), paths := [iodata()], args := [iodata()]}) -> iodata().
-file(#{erts := Erts, boot := Boot, paths := Paths, args := Args}) ->
+%% applications whose beams go before the others', `words' what the release adds.
+-spec file(#{erts := string(), boot := iodata(), paths := [string()], words := [iodata()], atom() => term()}) -> iodata().
+file(#{erts := Erts, boot := Boot, paths := Paths, words := Words}) ->
     Bin = ["/erlang/erts-", Erts, "/bin"],
     Env = [{"ROOTDIR", "/erlang"}, {"BINDIR", Bin}, {"EMU", "beam"}, {"PROGNAME", "erl"}, {"HOME", "/root"}, {"TERM", "linux"},
-           {"LANG", "C.UTF-8"}, {"PATH", [Bin, ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]}, {"ERL_INETRC", "/etc/evum/inetrc"}, {"ERL_CRASH_DUMP_SECONDS", "0"}],
-    Words = [[Bin, "/erlexec"] | flags()] ++ ["-boot", Boot] ++ lists:append([["-pa", Path] || Path <- Paths]) ++ Args,
-    [[["env ", Name, $=, Value, $\n] || {Name, Value} <- Env], [["arg ", Word, $\n] || Word <- Words]].
+           {"LANG", "C.UTF-8"}, {"PATH", [Bin, ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]},
+           {"ERL_INETRC", "/etc/evum/inetrc"}, {"ERL_CRASH_DUMP_SECONDS", "0"}],
+    [[["env ", Name, $=, Value, $\n] || {Name, Value} <- Env],
+     words([[Bin, "/erlexec"] | flags()] ++ ["-boot", Boot] ++ lists:append([["-pa", ["/erlang/lib/", evum_release_files:bytes(Path), "/ebin"]] || Path <- Paths])
+           ++ ?GUEST ++ Words)].
+
+%% @doc Words of a command line.
+-spec words([iodata()]) -> iodata().
+words(Words) -> [["arg ", Word, $\n] || Word <- Words].
 
 %% @doc The emulator's flags for a small machine with one CPU.
 -spec flags() -> [string()].
