@@ -126,10 +126,10 @@ register_label(Label, _N) ->
         error:badarg -> taken
     end.
 
-prepare(Label, Parent, #{owner := Owner, life := Life, creator := Creator, console := Console, nets := Nets, states := States} = Machine) ->
+prepare(Label, Parent, #{owner := Owner, life := Life, creator := Creator, console := Console, nets := Nets} = Machine) ->
     #data{
         net = evum_vm_net:new(self(), Label, Nets),
-        dirs = evum_vm_dirs:new(States),
+        dirs = evum_vm_dirs:new(),
         machine = Machine,
         label = Label,
         parent = Parent,
@@ -378,7 +378,13 @@ event(Name, _Props, _State, D) -> bad_port({event, Name}, D).
 
 %% --- booting ---------------------------------------------------------------------
 
-open(D) ->
+open(#data{machine = #{states := States}, dirs = Dirs} = D) ->
+    case evum_vm_dirs:open(States, Dirs) of
+        {ok, Dirs1} -> open_port_program(D#data{dirs = Dirs1});
+        {error, Reason} -> evum_vm_end:finish({boot_failed, spawn, [describe(Reason)]}, D)
+    end.
+
+open_port_program(D) ->
     case evum_chan:open(evum_port) of
         {ok, Chan} -> {keep_state, D#data{chan = Chan, started = false, stage = spawn}};
         {error, Reason} -> evum_vm_end:finish({boot_failed, spawn, [describe(Reason)]}, D)

@@ -5,7 +5,7 @@
 %% the processes end.
 -module(evum_vm_dirs).
 
--export([new/1, addresses/1, down/2, info/1]).
+-export([new/0, open/2, addresses/1, down/2, info/1]).
 -export_type([dirs/0]).
 
 -record(dir, {
@@ -18,14 +18,25 @@
 }).
 -opaque dirs() :: [#dir{}].
 
-%% @doc Starts a process for each; callbacks are initialised while the guest boots.
--spec new([evum_mount:state()]) -> dirs().
-new(States) -> [new_dir(State) || State <- States].
+%% @doc None yet.
+-spec new() -> dirs().
+new() -> [].
 
-new_dir(State) ->
+%% @doc Starts a process for each, at the first boot; callbacks are initialised while the
+%% guest boots. Where one has no socket, those of the others close with the caller.
+-spec open([evum_mount:state()], dirs()) -> {ok, dirs()} | {error, inet:posix() | system_limit}.
+open(States, []) -> open_each(States, []);
+open(_States, Dirs) -> {ok, Dirs}.
+
+open_each([], Dirs) -> {ok, lists:reverse(Dirs)};
+open_each([State | Rest], Dirs) ->
     Address = iolist_to_binary(["evum-dir/", os:getpid(), $/, integer_to_list(erlang:unique_integer([positive]))]),
-    {ok, Listen} = gen_tcp:listen(0, [{ifaddr, {local, <<0, Address/binary>>}}, binary, {active, false}]),
-    serve(#dir{state = State, listen = Listen, address = Address, counters = counters:new(2, []), pid = self(), monitor = make_ref()}).
+    case gen_tcp:listen(0, [{ifaddr, {local, <<0, Address/binary>>}}, binary, {active, false}]) of
+        {ok, Listen} ->
+            Dir = #dir{state = State, listen = Listen, address = Address, counters = counters:new(2, []), pid = self(), monitor = make_ref()},
+            open_each(Rest, [serve(Dir) | Dirs]);
+        {error, _} = Error -> Error
+    end.
 
 serve(#dir{state = State, listen = Listen, counters = Counters} = Dir) ->
     {Pid, Monitor} = evum_dir_server:start(State, Listen, Counters),

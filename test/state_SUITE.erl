@@ -32,7 +32,8 @@ all() ->
     [
         reads_and_writes_are_messages, the_store_outlives_a_power_cut, it_is_a_file_system, names_and_sizes_have_bounds,
         machines_share_a_store, a_full_store_is_a_full_disk, bad_callbacks_cost_an_error,
-        a_server_that_is_killed_costs_an_error, garbage_is_counted, what_cannot_be_served_is_told
+        a_server_that_is_killed_costs_an_error, garbage_is_counted, what_cannot_be_served_is_told,
+        no_descriptors_are_an_error
     ].
 
 store() -> vm([{state, {evum_store, ct_store}}]).
@@ -210,3 +211,32 @@ what_cannot_be_served_is_told(_) ->
     {error, {bad_option, max_bytes}} = evum_store:start(ct_store, #{max_bytes => none}),
     {error, no_store} = evum_store:get(ct_store, "x"),
     {error, {mounted_twice, <<"/x">>}} = evm:create([{state, {kv, #{}, "/x"}}, {share, [{"/tmp", "/x", ro}]}]).
+
+%% In a BEAM that may have few, once it has used all up.
+no_descriptors_are_an_error(_) ->
+    Paths = [filename:dirname(code:which(M)) || M <- [evum, ?MODULE]],
+    {0, Out, _} = evum_test_lib:sh(["ulimit -n 80; ERL_CRASH_DUMP=/dev/null exec erl -noinput -boot no_dot_erlang",
+                                    [[" -pa ", Path] || Path <- Paths], " -run state_SUITE without_descriptors"]),
+    ct:pal("~ts", [Out]),
+    {match, _} = re:run(Out, "^too many open files; "),
+    nomatch = re:run(Out, "badmatch").
+
+without_descriptors() ->
+    {ok, _} = application:ensure_all_started(evum),
+    {ok, Modules} = application:get_key(evum, modules),
+    ok = code:ensure_modules_loaded(Modules),
+    Machine = [{state, {evum_store, ct_store}}],
+    {ok, Vm} = evm:create(Machine),
+    ok = evm:stop(Vm),
+    Fds = all_descriptors([]),
+    {error, Dirs} = evum_vm_dirs:open([{evum_store, ct_store, <<"/state">>}], evum_vm_dirs:new()),
+    {error, Reason} = evm:create(Machine),
+    [ok = file:close(Fd) || Fd <- Fds],
+    io:format("~ts; ~ts~n", [evum:format_error(Dirs), evum:format_error(Reason)]),
+    halt().
+
+all_descriptors(Fds) ->
+    case file:open("/dev/null", [read, raw]) of
+        {ok, Fd} -> all_descriptors([Fd | Fds]);
+        {error, emfile} -> Fds
+    end.
