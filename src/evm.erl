@@ -84,7 +84,7 @@ present(_Embedded) -> element(1, evum_config:initramfs()) =:= ok.
 -spec fetch(atom()) -> {ok, file:filename()} | {error, term()}.
 fetch(Name) ->
     case evm_cfg:dist(Name) of
-        {ok, #{root := initramfs} = Dist} when not is_map_key(file, Dist) -> evum_config:initramfs();
+        {ok, #{root := initramfs} = Dist} when not is_map_key(file, Dist), not is_map_key(image, Dist) -> evum_config:initramfs();
         {ok, #{root := host}} -> {ok, "/"};
         {ok, Dist} ->
             case evm_image:resolve(Dist, fetch, #{dist => Name, owner => none}) of

@@ -24,6 +24,12 @@ property({Key, Value, Line}) ->
         unknown -> throw({Line, {unknown_key, Key}})
     end.
 
+value(bake, Opts) ->
+    case evum_release:options(Opts, "/") of
+        {ok, #{output := _}} -> bad;
+        {ok, _} -> {ok, Opts};
+        {error, _} -> bad
+    end;
 value(root, Root) when Root =:= initramfs; Root =:= host -> {ok, Root};
 value(access, Access) when Access =:= overlay; Access =:= rw -> {ok, Access};
 value(build, mmdebstrap) -> {ok, mmdebstrap};
@@ -73,13 +79,14 @@ binaries(List, Check) when is_list(List) ->
     end;
 binaries(_, _) -> bad.
 
-%% What an entry must have, and what follows from its place. One of root, build, uri and file says
+%% What an entry must have, and what follows from its place. One of root, build, bake, uri and file says
 %% where the files come from; beside a uri, file is no more than its name, and beside an initramfs
 %% it is the one that is booted in place of evum's own.
 whole(Dir, Name, Entry) ->
     case Entry of
         #{root := initramfs, file := File} -> (alone(Name, Entry, [root, file]))#{file => filename:absname(File, Dir)};
         #{root := _} -> alone(Name, Entry, [root, binds]);
+        #{bake := Opts} -> baked(evum_release:options(Opts, Dir), alone(Name, Entry, [bake]));
         #{build := _} -> built(alone(Name, Entry, [build, variant, include, suite]));
         #{uri := Uri} -> fetched(Dir, Uri, alone(Name, Entry, [uri, sha256, cacertfile, max_size, file]));
         #{file := File} ->
@@ -99,6 +106,8 @@ alone(Name, Entry, Keys) ->
 built(Entry) ->
     Recipe = maps:merge(#{variant => "apt", include => []}, maps:with([variant, include, suite], Entry)),
     image({build, Recipe}, Entry).
+
+baked({ok, Options}, Entry) -> (maps:with(?COMMON, Entry))#{root => initramfs, image => {bake, Options}}.
 
 fetched(Dir, Uri, Entry) ->
     Source = (maps:with([sha256, max_size], Entry))#{uri => place(Dir, Uri, Entry)},

@@ -35,10 +35,16 @@
 -spec resolve(evm_cfg:dist(), fetch | present, sink()) -> {ok, evm_cfg:dist()} | {error, term()}.
 resolve(#{image := Spec} = Dist, How, Sink) ->
     case file(Spec, How, Sink) of
-        {ok, File} -> {ok, Dist#{file => File}};
+        {ok, File} -> {ok, with_mem(Spec, Dist#{file => File})};
         {error, _} = Error -> Error
     end;
 resolve(Dist, _How, _Sink) -> {ok, Dist}.
+
+%% What is in memory needs it.
+with_mem({bake, _}, #{file := File} = Dist) when not is_map_key(mem, Dist) ->
+    {ok, #{mem := Mem}} = evum_release:info(File),
+    Dist#{mem => Mem};
+with_mem(_Spec, Dist) -> Dist.
 
 %% @doc An image's file; fetches or builds it where it isn't there.
 -spec file(spec(), fetch | present, sink()) -> {ok, file:filename()} | {error, term()}.

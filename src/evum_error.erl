@@ -430,5 +430,5 @@ config({unknown_key, Key}) -> f("unknown key ~tp", [Key]);
 config({bad_value, Key}) -> f("bad value of ~tp", [Key]);
 config({no_checksum, Uri}) -> f("~ts comes unprotected: give its sha256, or take https", [Uri]);
 config({missing, Key}) -> f("~ts is missing", [Key]);
-config({incomplete, Name}) -> f("~tp needs one of {file, Path}, {uri, Address}, {build, mmdebstrap} and {root, initramfs | host}, and what belongs to it only", [Name]);
+config({incomplete, Name}) -> f("~tp needs one of {file, Path}, {uri, Address}, {build, mmdebstrap}, {bake, Options} and {root, initramfs | host}, and what belongs to it only", [Name]);
 config(Posix) -> posix(Posix).

@@ -6,7 +6,7 @@
 %% bake only looks whether any of them has changed.
 -module(evum_release).
 
--export([bake/1, info/1, options/1, key/1, make/2]).
+-export([bake/1, info/1, options/2, key/1, make/2]).
 -export_type([options/0]).
 
 -type options() :: #{
@@ -64,7 +64,8 @@
 %% ({@link evm:fetch/1}).
 -spec bake(proplists:proplist() | map()) -> {ok, answer()} | {error, term()}.
 bake(Opts) ->
-    case options(Opts) of
+    {ok, Here} = file:get_cwd(),
+    case options(Opts, Here) of
         {ok, Options} -> baked(maps:without([output, calls], Options), Options);
         {error, _} = Error -> Error
     end.
@@ -109,44 +110,39 @@ sizes(Image, Bytes, Unpacked) ->
 
 %% --- options -------------------------------------------------------------------------
 
-%% @doc Checks them.
--spec options(term()) -> {ok, options()} | {error, {bad_option, term()}}.
-options(Opts) ->
-    case evum_opts:check(Opts, fun value/2, #{apps => [], paths => [], busybox => false, epmd => false}) of
+%% @doc Checks them; names are relative to a directory.
+-spec options(term(), file:filename()) -> {ok, options()} | {error, {bad_option, term()}}.
+options(Opts, Dir) ->
+    case evum_opts:check(Opts, fun(Key, Value) -> value(Key, Value, Dir) end, #{apps => [], paths => [], busybox => false, epmd => false}) of
         {ok, #{apps := [_ | _], release := _}} -> {error, {bad_option, release}};
         Checked -> Checked
     end.
 
-value(apps, Apps) when length(Apps) =< ?LIST_MAX ->
-    case lists:all(fun is_atom/1, Apps) of
-        true -> {ok, apps, lists:usort(Apps)};
-        false -> error
-    end;
-value(paths, Dirs) when length(Dirs) =< ?LIST_MAX ->
-    Texts = [file_name(Dir) || Dir <- Dirs],
-    case lists:member(error, Texts) of
-        false -> {ok, paths, Texts};
-        true -> error
-    end;
+value(paths, Paths, Dir) when length(Paths) =< ?LIST_MAX ->
+    Names = [file_name(Path, Dir) || Path <- Paths],
+    accept(not lists:member(error, Names), paths, Names);
+value(Key, File, Dir) when Key =:= output; Key =:= release ->
+    Name = file_name(File, Dir),
+    accept(Name =/= error, Key, Name);
+value(Key, Value, _Dir) -> value(Key, Value).
+
+value(apps, Apps) when length(Apps) =< ?LIST_MAX -> accept(lists:all(fun is_atom/1, Apps), apps, lists:usort(Apps));
 value(Key, {Module, Function, Args} = Call) when Key =:= start orelse Key =:= calls, is_atom(Module), is_atom(Function), length(Args) < 256 ->
-    case erlang:external_size(Call) =< ?START_MAX of
-        true -> {ok, Key, Call};
-        false -> error
-    end;
-value(Key, Is) when Key =:= busybox orelse Key =:= epmd, is_boolean(Is) -> {ok, Key, Is};
-value(Key, File) when Key =:= output; Key =:= release ->
-    case file_name(File) of
-        error -> error;
-        Name -> {ok, Key, Name}
-    end;
+    accept(erlang:external_size(Call) =< ?START_MAX, Key, Call);
+value(Key, Is) when Key =:= busybox; Key =:= epmd -> accept(is_boolean(Is), Key, Is);
 value(_Key, _Value) -> error.
 
-%% Atoms are no names here: `paths' would take `[true]'.
-file_name(Text) ->
+accept(true, Key, Value) -> {ok, Key, Value};
+accept(false, _Key, _Value) -> error.
+
+file_name(Text, Dir) ->
     case evum_opts:text(Text) of
-        {ok, <<_, _/binary>> = Bytes} -> filename:absname(unicode:characters_to_list(Bytes));
+        {ok, <<_, _/binary>> = Bytes} -> absolute(unicode:characters_to_list(Bytes), Dir);
         _ -> error
     end.
+
+absolute(Name, Dir) when is_list(Name) -> filename:absname(Name, Dir);
+absolute(_NoText, _Dir) -> error.
 
 %% --- what the cache of images calls --------------------------------------------------
 
