@@ -28,7 +28,7 @@ create() -> create([]).
 %% Errors: `{bad_option, Key}', `{label_in_use, Label}', `{unknown_dist, Name}',
 %% `{bad_config, File, Line, What}', `{no_kernel | bad_kernel, File, Why}',
 %% `{bad_image, File, Why}', `{disk_in_use, File}', `{base_changed, File, Layer}', `{bad_layer, File}',
-%% `{no_layer, File, Why}', `{no_disk_dir, Dir, Why}', `{no_memory, Text}',
+%% `{no_layer, File, Why}', `{no_disk_dir, Dir, Why}', `no_home', `{no_memory, Text}',
 %% `{unknown_net, Name}', `{no_network, Net}', `{no_address, Subnet}', `{not_in_subnet, Ip, Subnet}',
 %% `{address_in_use, Ip}', `{mac_in_use, Mac}', `{not_built, File}', `not_started', `{no_confinement, Text}', `{boot_failed, Stage, LastLines}': in a sentence by
 %% {@link evum:format_error/1}. Nothing of the machine is left when one is returned.
@@ -79,7 +79,7 @@ present(_Embedded) -> element(1, evum_config:initramfs()) =:= ok.
 %% `{truncated | timeout, Uri}', `{too_big, Uri, Bytes}', `{http, Uri, Status}', `{redirect, From, To}',
 %% `{unreachable, Uri, Why}', `{bad_proxy, Variable, What}', `{bad_certificate, Uri, Why}', `{bad_cacertfile, File, Why}', `{bomb, Uri, Bytes}',
 %% `{bad_archive, Uri, Why}', `{no_file_system, Uri, What}', `{no_space, Dir}', `{cache, File, Why}',
-%% `{cache_full, Bytes, Max}', `{no_program, Name}', `{program_failed, Name, Status, Text}', `{no_sources, Suite}',
+%% `{cache_full, Bytes, Max}', `no_home', `{no_program, Name}', `{program_failed, Name, Status, Text}', `{no_sources, Suite}',
 %% and those of a machine's boot.
 -spec fetch(atom()) -> {ok, file:filename()} | {error, term()}.
 fetch(Name) ->

@@ -150,22 +150,19 @@ files(#{}) -> none.
 
 %% @doc Where temporary layers lie: the application environment's `disk_dir', else
 %% `$XDG_STATE_HOME/evum/disks', else below `~/.local/state'. It is made where it is missing.
--spec dir() -> {ok, file:filename()} | {error, {no_disk_dir, file:filename(), file:posix() | badarg}}.
+-spec dir() -> {ok, file:filename()} | {error, no_home | {no_disk_dir, file:filename(), file:posix() | badarg}}.
 dir() ->
-    Dir = filename:absname(wanted_dir()),
+    case {application:get_env(evum, disk_dir), evum_home:dir(state)} of
+        {{ok, Dir}, _} -> made(filename:absname(Dir));
+        {undefined, {ok, Home}} -> made(filename:join(Home, "disks"));
+        {undefined, {error, _} = Error} -> Error
+    end.
+
+made(Dir) ->
     case filelib:ensure_path(Dir) of
         ok -> {ok, Dir};
         {error, Reason} -> {error, {no_disk_dir, Dir, Reason}}
     end.
-
-wanted_dir() ->
-    case application:get_env(evum, disk_dir) of
-        {ok, Dir} -> Dir;
-        undefined -> filename:join([state_home(os:getenv("XDG_STATE_HOME")), "evum", "disks"])
-    end.
-
-state_home("/" ++ _ = Dir) -> Dir;
-state_home(_) -> filename:join([os:getenv("HOME", "/"), ".local", "state"]).
 
 %% A file system can grow to more than it was made for, not to less.
 template(Size) when Size < ?SIZE -> template_file("layer64.pack");

@@ -17,7 +17,7 @@
 
 %% hexadecimal
 -type key() :: string().
--type error() :: {cache, file:filename(), atom()} | {cache_full, non_neg_integer(), pos_integer()} | term().
+-type error() :: no_home | {cache, file:filename(), atom()} | {cache_full, non_neg_integer(), pos_integer()} | term().
 
 %% 2000-01-01
 -define(MTIME, 946684800).
@@ -32,12 +32,13 @@
 %% how long a cut download waits to be resumed: s
 -define(STALE_S, 604800).
 
-%% @doc The cache's directory: `$XDG_CACHE_HOME/evum'.
+%% @doc The cache's directory. Without one ({@link evum_home:dir/1}) it is a place where
+%% nothing is found; nothing is put there, since nobody gets a lock.
 -spec dir() -> file:filename().
 dir() ->
-    case os:getenv("XDG_CACHE_HOME") of
-        [$/ | _] = Home -> filename:join(Home, "evum");
-        _ -> filename:join([os:getenv("HOME", "/nonexistent"), ".cache", "evum"])
+    case evum_home:dir(cache) of
+        {ok, Dir} -> Dir;
+        {error, no_home} -> "/nonexistent/evum"
     end.
 
 path(Parts) -> filename:join([dir() | Parts]).
@@ -60,6 +61,12 @@ posix(Posix, File) -> {cache, File, Posix}.
 %% has it. The lock's holder is a program that ends when this process does.
 -spec lock(key(), fun(() -> Result), fun(() -> term())) -> Result | {error, error()}.
 lock(Key, Fun, Wait) ->
+    case evum_home:dir(cache) of
+        {ok, _} -> lock_file(Key, Fun, Wait);
+        {error, _} = Error -> Error
+    end.
+
+lock_file(Key, Fun, Wait) ->
     File = path(["locks", Key]),
     case {filelib:ensure_dir(File), evm_image_tool:find("flock"), evm_image_tool:find("cat")} of
         {ok, {ok, Flock}, {ok, Cat}} -> locked(open_lock(Flock, ["-w", ?LOCK_S, File, Cat]), Fun, Wait);

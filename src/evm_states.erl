@@ -35,11 +35,10 @@
 %% below `~/.local/share'.
 -spec dir() -> {ok, file:filename()} | {error, no_home}.
 dir() ->
-    case {application:get_env(evum, states_dir), os:getenv("XDG_DATA_HOME"), os:getenv("HOME")} of
-        {{ok, Dir}, _, _} -> {ok, filename:absname(Dir)};
-        {undefined, "/" ++ _ = Data, _} -> {ok, filename:join([Data, "evum", "states"])};
-        {undefined, _, "/" ++ _ = Home} -> {ok, filename:join([Home, ".local", "share", "evum", "states"])};
-        _ -> {error, no_home}
+    case {application:get_env(evum, states_dir), evum_home:dir(data)} of
+        {{ok, Dir}, _} -> {ok, filename:absname(Dir)};
+        {undefined, {ok, Home}} -> {ok, filename:join(Home, "states")};
+        {undefined, {error, _} = Error} -> Error
     end.
 
 %% @doc All states, by name; of a damaged one only `name' and `damaged', why.

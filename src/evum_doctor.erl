@@ -79,9 +79,12 @@ initramfs() ->
 images() ->
     Programs = ["bzip2", "cp", "fallocate", "flock", "gzip", "mke2fs", "mmdebstrap", "prlimit", "stat", "xz", "zstd"],
     case [Reason || Program <- Programs, {error, Reason} <- [evm_image_tool:find(Program)]] of
-        [] -> check(images, true, "~ts", [evm_image_store:dir()]);
+        [] -> cache(evum_home:dir(cache));
         [First | _] -> check(images, false, "~ts", [evum_error:format(First)])
     end.
+
+cache({ok, Dir}) -> check(images, true, "~ts", [Dir]);
+cache({error, Reason}) -> check(images, false, "~ts", [evum_error:format(Reason)]).
 
 %% Two switches turn them off; either has its own remedy.
 user_namespaces() ->

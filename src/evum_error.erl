@@ -126,7 +126,7 @@ sentence({diff_too_large, timeout}) -> "comparing took more than ten minutes";
 sentence({diff_too_large, max_output}) -> "too much was changed: the paths alone are more than 256 MiB";
 sentence({export_failed, Text}) -> f("the image couldn't be made: ~ts", [Text]);
 sentence({other_node, Node}) -> f("the machine is on the node ~ts: call it there", [Node]);
-sentence(no_home) -> "there is no place for states: set HOME or XDG_DATA_HOME, or states_dir in evum's application environment";
+sentence(no_home) -> "there is no place for what is kept: set HOME, or XDG_CACHE_HOME (images), XDG_STATE_HOME (layers) and XDG_DATA_HOME (states)";
 %% networks
 sentence({name_in_use, Name}) -> f("the name ~ts is in use: another network or process is registered under it", [Name]);
 sentence({no_ctl, Ctl}) -> f("~tp is no control socket of a network, or has ended with it; evum_ctl:start(Net) opens one", [Ctl]);

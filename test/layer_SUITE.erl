@@ -28,7 +28,8 @@ all() ->
         a_temporary_layer_ends_with_its_machine, a_named_layer_keeps_what_was_written, a_layer_that_had_errors_is_used, a_layer_takes_one_machine,
         layers_lie_on_layers, a_changed_base_is_refused, a_forged_head_is_refused, nothing_below_can_be_written,
         a_full_layer_is_told_to_the_guest, a_full_host_ends_no_machine, a_durable_layer_is_synced, memory_leaves_nothing_on_the_host,
-        whatever_is_killed_no_layer_is_left, a_layer_left_behind_is_swept, what_cannot_be_a_layer_is_told, a_layer_costs_what_was_written
+        whatever_is_killed_no_layer_is_left, a_layer_left_behind_is_swept, what_cannot_be_a_layer_is_told,
+        without_a_home_nothing_is_kept, a_layer_costs_what_was_written
     ].
 
 a_temporary_layer_ends_with_its_machine(Config) ->
@@ -308,6 +309,22 @@ what_cannot_be_a_layer_is_told(Config) ->
     {error, {no_disk_dir, "/proc/nosuch", _} = Reason} = evm:create([{dist, small}]),
     sentence(Reason),
     ok = application:set_env(evum, disk_dir, ?config(layers, Config)).
+
+%% One rule for a layer, an image and a state.
+without_a_home_nothing_is_kept(Config) ->
+    {Home, Xdg} = {os:getenv("HOME"), [{V, os:getenv(V)} || V <- ["XDG_CACHE_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME"]]},
+    {ok, Dir} = application:get_env(evum, disk_dir),
+    ok = application:unset_env(evum, disk_dir),
+    [true = os:unsetenv(V) || V <- ["HOME" | [V || {V, _} <- Xdg]]],
+    Image = ?config(image, Config),
+    {ok, Dists} = application:get_env(evum, dist),
+    ok = application:set_env(evum, dist, [{fetched, [{uri, Image}]} | Dists]),
+    Got = [evm:create([{dist, small}]), evm:fetch(fetched), evm:gc(), evm:states()],
+    ok = application:set_env(evum, dist, Dists),
+    [true = os:putenv(V, Value) || {V, Value} <- [{"HOME", Home} | Xdg], Value =/= false],
+    ok = application:set_env(evum, disk_dir, Dir),
+    [{error, no_home} = One || One <- Got],
+    sentence(no_home).
 
 %% Sparse when it is made, and again after what was written is deleted.
 a_layer_costs_what_was_written(Config) ->
