@@ -130,7 +130,7 @@ cpp() {
 		-I c_src/port -I c_src/init -I c_src/attach -I test/c c_src test/c
 }
 
-shell_scripts() { shellcheck evum .ci/run cmake/*.sh examples/*.sh test/*.sh; }
+shell_scripts() { shellcheck evum .ci/run cmake/*.sh examples/*.sh test/*.sh examples/*/c_src/*.sh; }
 
 lint_c() {
 	check "clang-format" format
