@@ -6,7 +6,7 @@
 %% names point at is the machine's.
 -module(evm_image_unpack).
 
--export([unpack/4, file_system/1]).
+-export([unpack/4]).
 -export_type([error/0]).
 
 -type error() ::
@@ -34,20 +34,21 @@ unpack({packed, Program}, File, What, Max, Progress, Layers) when Layers > 0 ->
     end;
 unpack(tar, File, What, Max, Progress, _Layers) ->
     _ = Progress(#{stage => unpack, program => "tar"}),
-    evm_image_tar:image(File, What, Max);
-unpack({file_system, _}, File, What, Max, _Progress, _Layers) ->
-    case filelib:file_size(File) of
-        Bytes when Bytes > Max -> {error, {bomb, What, Max}};
-        Bytes -> sector(Bytes rem 512, File, What)
+    case evm_image_size:is_whole(tar, File) of
+        true -> evm_image_tar:image(File, What, Max);
+        false -> {error, {no_file_system, What, cut}}
+    end;
+unpack({file_system, Type}, File, What, Max, _Progress, _Layers) ->
+    case {filelib:file_size(File) > Max, evm_image_size:is_whole(Type, File)} of
+        {true, _} -> {error, {bomb, What, Max}};
+        {false, false} -> {error, {no_file_system, What, cut}};
+        {false, true} ->
+            %% zeroes take no room
+            _ = evm_image_tool:run("fallocate", ["--dig-holes", "--", File], #{time => ?UNPACK_MS}),
+            {ok, File}
     end;
 unpack({packed, _}, _File, What, _Max, _Progress, _Layers) -> {error, {no_file_system, What, packed}};
 unpack(Other, _File, What, _Max, _Progress, _Layers) -> {error, {no_file_system, What, Other}}.
-
-sector(0, File, _What) ->
-    %% zeroes take no room
-    _ = evm_image_tool:run("fallocate", ["--dig-holes", "--", File], #{time => ?UNPACK_MS}),
-    {ok, File};
-sector(_, _File, What) -> {error, {no_file_system, What, cut}}.
 
 %% A full disk isn't the archive's fault.
 bad(File, What, Text) ->
@@ -76,14 +77,6 @@ args("xz") -> {".xz", ["-d", "-f", "-q", "--memlimit-decompress=1GiB"]};
 args("zstd") -> {".zst", ["-d", "-f", "-q", "--rm", "--memory=1024MB"]}.
 
 %% --- what a file is -------------------------------------------------------------------
-
-%% @doc The file system that a file holds, or what else it is.
--spec file_system(file:filename()) -> {ok, atom()} | {error, term()}.
-file_system(File) ->
-    case kind(File) of
-        {file_system, Type} -> {ok, Type};
-        Other -> {error, Other}
-    end.
 
 kind(File) ->
     case file:open(File, [read, raw, binary]) of

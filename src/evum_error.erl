@@ -309,7 +309,7 @@ printable(Name) ->
 contents(partition_table) -> "it has a partition table; take the publisher's plain root file system";
 contents(packed) -> "it is packed more than twice";
 contents(empty) -> "it is empty";
-contents(cut) -> "its size isn't whole sectors of 512 bytes";
+contents(cut) -> "its end is missing";
 contents(unreadable) -> "it can't be read";
 contents(_) -> "what it is isn't known".
 

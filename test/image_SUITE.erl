@@ -98,7 +98,8 @@ what_is_no_file_system_is_told(Config) ->
          ct:pal("~p", [What]),
          {no_file_system, File, What} = refused(Config, other)
      end || {What, Bytes} <- [{empty, <<>>}, {unknown, crypto:strong_rand_bytes(100000)}, {partition_table, Table}, {unknown, <<"text">>},
-                              {cut, binary:part(plain(Config), 0, 1000000)}]],
+                              {cut, binary:part(plain(Config), 0, 1000000)}, {cut, binary:part(plain(Config), 0, 15 bsl 20)},
+                              {cut, binary:part(content(Config, "root.tar"), 0, 512000)}]],
     ok = file:write_file(File, binary:part(Packed, 0, 100000)),
     dist(other, [{uri, File}]),
     {bad_archive, _, _} = refused(Config, other).
