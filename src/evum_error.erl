@@ -186,6 +186,7 @@ sentence({host_node, {interface, Ip}}) ->
     f("this host's node listens on ~ts only: machines reach it by 127.0.0.1 (-kernel inet_dist_use_interface)", [show(Ip)]);
 sentence({host_node, not_listening}) -> "this host's node lets no other connect to it, or its epmd has lost it: start it without -dist_listen false";
 %% nodes
+sentence({no_ip, Net}) -> f("a node on ~tp is known by its address outside: give one, {Net, #{ip => \"192.0.2.7\"}} (option net)", [Net]);
 sentence({too_little_memory, Mem, Needed}) -> f("~b MiB are too little for that node: it needs ~b (option mem)", [Mem, Needed]);
 sentence({bad_vm_args, File, Why}) -> f("the arguments in ~ts can't be used: ~ts", [File, words(Why)]);
 sentence({bad_sys_config, File, Why}) -> f("the configuration ~ts can't be used: ~ts", [File, Why]);

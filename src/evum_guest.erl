@@ -24,6 +24,8 @@
     host => {node(), inet:port_number()},
     gateway => inet:ip4_address(),
     domain => string(),
+    %% others find the node by an epmd in the machine, as they find any
+    epmd => true,
     %% what is called once all applications are started
     start => {module(), atom(), [term()]}
 }.
@@ -34,6 +36,9 @@
 -define(DNS_PORT, 53).
 -define(DNS_MS, 2000).
 -define(TOLD_MAX, 2097152).
+%% for the epmd in the machine to listen
+-define(TRIES, 100).
+-define(TRY_MS, 20).
 -define(DIR, "/run/evum").
 -define(OWN, "/etc/evum/guest").
 
@@ -44,16 +49,41 @@ port() -> ?PORT.
 %% --- in place of erl_epmd -------------------------------------------------------
 
 %% @private
--spec start_link() -> ignore.
-start_link() -> ignore.
+-spec start_link() -> ignore | {ok, pid()} | {error, term()}.
+start_link() ->
+    case told() of
+        #{epmd := true} ->
+            ok = start_epmd(),
+            erl_epmd:start_link();
+        #{} -> ignore
+    end.
 
-%% @private Nobody but the network needs to know; -1: the node makes its own creation.
--spec register_node(string(), inet:port_number()) -> {ok, -1}.
-register_node(_Name, _Port) -> {ok, -1}.
+%% erlexec would start it by a shell.
+start_epmd() ->
+    File = filename:join([code:root_dir(), "erts-" ++ erlang:system_info(version), "bin", "epmd"]),
+    Port = open_port({spawn_executable, File}, [{args, ["-daemon"]}, exit_status]),
+    receive {Port, {exit_status, 0}} -> ok end.
 
 %% @private
--spec register_node(string(), inet:port_number(), atom()) -> {ok, -1}.
-register_node(_Name, _Port, _Driver) -> {ok, -1}.
+-spec register_node(string(), inet:port_number()) -> {ok, integer()} | {error, term()}.
+register_node(Name, Port) -> register_node(Name, Port, inet).
+
+%% @private Within a network nobody needs to know; -1: the node makes its own creation.
+-spec register_node(string(), inet:port_number(), atom()) -> {ok, integer()} | {error, term()}.
+register_node(Name, Port, Driver) ->
+    case told() of
+        #{epmd := true} -> register_node(Name, Port, Driver, ?TRIES);
+        #{} -> {ok, -1}
+    end.
+
+%% The epmd may not listen yet.
+register_node(Name, Port, Driver, Tries) ->
+    case erl_epmd:register_node(Name, Port, Driver) of
+        {error, _} when Tries > 1 ->
+            receive after ?TRY_MS -> ok end,
+            register_node(Name, Port, Driver, Tries - 1);
+        Registered -> Registered
+    end.
 
 %% @private
 -spec listen_port_please(string(), term()) -> {ok, inet:port_number()}.
@@ -61,9 +91,13 @@ listen_port_please(_Name, _Host) -> {ok, ?PORT}.
 
 %% @private
 -spec address_please(string(), term(), inet | inet6) ->
-    {ok, inet:ip4_address(), inet:port_number(), pos_integer()} | {error, term()}.
-address_please(Name, Host, inet) -> address(string(Name), string(Host), told());
-address_please(_Name, _Host, _Family) -> {error, eafnosupport}.
+    {ok, inet:ip_address()} | {ok, inet:ip4_address(), inet:port_number(), pos_integer()} | {error, term()}.
+address_please(Name, Host, Family) ->
+    case told() of
+        #{epmd := true} -> erl_epmd:address_please(Name, Host, Family);
+        Told when Family =:= inet -> address(string(Name), string(Host), Told);
+        _ -> {error, eafnosupport}
+    end.
 
 address(Name, Host, #{host := {Node, Port}, gateway := Gateway} = Told) ->
     case Name ++ "@" ++ Host =:= atom_to_list(Node) of
@@ -85,20 +119,28 @@ string(Text) when is_tuple(Text) -> inet:ntoa(Text);
 string(Text) -> Text.
 
 %% @private
--spec port_please(term(), term()) -> {port, inet:port_number(), pos_integer()}.
-port_please(_Name, _Host) -> {port, ?PORT, ?VERSION}.
+-spec port_please(term(), term()) -> {port, inet:port_number(), non_neg_integer()} | noport | closed | {error, term()}.
+port_please(Name, Host) -> port_please(Name, Host, infinity).
 
 %% @private
--spec port_please(term(), term(), timeout()) -> {port, inet:port_number(), pos_integer()}.
-port_please(Name, Host, _Ms) -> port_please(Name, Host).
+-spec port_please(term(), term(), timeout()) -> {port, inet:port_number(), non_neg_integer()} | noport | closed | {error, term()}.
+port_please(Name, Host, Ms) ->
+    case told() of
+        #{epmd := true} -> erl_epmd:port_please(Name, Host, Ms);
+        #{} -> {port, ?PORT, ?VERSION}
+    end.
 
 %% @private
--spec names() -> {ok, [{string(), inet:port_number()}]}.
-names() -> {ok, [{hd(string:split(atom_to_list(node()), "@")), ?PORT} || is_alive()]}.
+-spec names() -> {ok, [{string(), inet:port_number()}]} | {error, term()}.
+names() -> names("localhost").
 
 %% @private
--spec names(term()) -> {ok, [{string(), inet:port_number()}]}.
-names(_Host) -> names().
+-spec names(term()) -> {ok, [{string(), inet:port_number()}]} | {error, term()}.
+names(Host) ->
+    case told() of
+        #{epmd := true} -> erl_epmd:names(Host);
+        #{} -> {ok, [{hd(string:split(atom_to_list(node()), "@")), ?PORT} || is_alive()]}
+    end.
 
 %% --- the start --------------------------------------------------------------------
 
@@ -107,6 +149,7 @@ names(_Host) -> names().
 %% lives on. Where it fails, or answers `{error, _}', the node doesn't start.
 -spec boot() -> ok.
 boot() ->
+    _ = [true = erlang:group_leader(User, self()) || User <- [whereis(user)], User =/= undefined],
     case told() of
         #{start := Start} -> call(Start);
         #{} -> ok

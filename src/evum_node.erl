@@ -32,7 +32,9 @@
 %% `args', words for erl; `vm_args', a file of them, whose -name and -setcookie are
 %% taken for `name' and `cookie'; `sys_config', a file, or its terms. `net', a network as
 %% of {@link evm:create/1}, by default the one of {@link evum_switch:start/0}, which is started
-%% where it doesn't run. `host_link': `visible', or `hidden': nodes of machines don't know
+%% where it doesn't run. On one with `{tap, _}' or `{packet, _}' it is given with an address, `{Net, #{ip =>
+%% Ip}}': the node is `Name@Ip', which an epmd in the machine tells whoever can reach it, and
+%% nobody is connected when this returns. `host_link': `visible', or `hidden': nodes of machines don't know
 %% this one, which sees them. `net_ticktime' (s; 8): a node that was cut off is down to the
 %% others after three to five quarters of it.
 %%
@@ -43,7 +45,7 @@
 %% once, and the name is free.
 %%
 %% Errors: `{bad_option, Key}', `{name_taken, Name}', `{too_little_memory, MiB, NeededMiB}',
-%% `{bad_vm_args | bad_sys_config, File, Why}', `{node_failed, Ending, Lines}': it ended, or wasn't up in time, and
+%% `{no_ip, Net}', `{bad_vm_args | bad_sys_config, File, Why}', `{node_failed, Ending, Lines}': it ended, or wasn't up in time, and
 %% printed these lines, a crash report among them; those of {@link evum_release:bake/1},
 %% {@link evum_dist:start/0} and {@link evm:create/1}. Nothing is left of a node then.
 -spec start(options()) -> {ok, Vm :: pid(), node()} | error().
@@ -95,11 +97,19 @@ found({ok, Sw}, Nic, Plan) -> reachable(Sw, evum_switch:info(Sw), Plan, #{switch
 found({error, {name_in_use, Name}}, Nic, Plan) -> found(evum_switch:find(Name), Nic, Plan);
 found({error, _} = Error, _Nic, _Plan) -> Error.
 
-%% Guests that are to know of this node reach its distribution, and nothing else of this host.
+%% On a network of this host a guest that is to know of this node reaches its distribution,
+%% and nothing else of this host. With a way out to another network the node has an address
+%% there, and an epmd of its own.
 reachable(_Sw, {error, _} = Error, _Plan, _Network) -> Error;
-reachable(Sw, #{name := Name, gateway := Gateway, domain := Domain}, #{cookie := Cookie} = Plan, Network) ->
-    Told = #{gateway => Gateway, domain => binary_to_list(Domain)},
+reachable(Sw, #{name := Name, uplink := Uplink} = Info, #{cookie := Cookie} = Plan, Network) ->
     Known = Network#{cookie => case Cookie of undefined -> evum_node_names:cookie(Name); _ -> Cookie end},
+    case Uplink of
+        {How, _} when How =:= packet; How =:= tap -> outside(Known);
+        _ -> inside(Sw, Info, Plan, Known)
+    end.
+
+inside(Sw, #{gateway := Gateway, domain := Domain}, Plan, #{} = Known) ->
+    Told = #{gateway => Gateway, domain => binary_to_list(Domain)},
     case Plan of
         #{host_link := hidden} -> {ok, Known#{told => Told}};
         #{host := #{node := Node, port := Port}} ->
@@ -109,8 +119,11 @@ reachable(Sw, #{name := Name, gateway := Gateway, domain := Domain}, #{cookie :=
             end
     end.
 
-image(#{image := none, bake := What} = Plan) ->
-    case evum_release:bake(What) of
+outside(#{nic := #{ip := Ip}} = Known) -> {ok, Known#{told => #{epmd => true}, host => #{domain => long, host => inet:ntoa(Ip)}}};
+outside(#{switch := Sw}) -> {error, {no_ip, Sw}}.
+
+image(#{image := none, bake := What, told := Told} = Plan) ->
+    case evum_release:bake(maps:merge(What, maps:with([epmd], Told))) of
         {ok, #{image := File, mem := Least}} -> memory(Plan, Least, File);
         {error, _} = Error -> Error
     end;
@@ -134,9 +147,10 @@ boot(Plan) ->
     end.
 
 take_name(#{name := undefined} = Plan, Watcher) -> take_first(1, Plan, Watcher);
-take_name(#{name := Name, host := #{host := Host}, net_ticktime := TickTime} = Plan, Watcher) ->
+take_name(#{name := Name, host := #{host := Host}, told := Told, net_ticktime := TickTime} = Plan, Watcher) ->
     Node = list_to_atom(atom_to_list(Name) ++ "@" ++ Host),
-    case evum_node_names:take(Name, Node, evum_node_boot:pid(Watcher), TickTime) of
+    Where = case Told of #{epmd := true} -> outside; #{} -> inside end,
+    case evum_node_names:take(Name, Node, Where, evum_node_boot:pid(Watcher), TickTime) of
         {ok, Port} -> {ok, Plan#{node => Node, port => Port}};
         {error, _} = Error -> Error
     end.

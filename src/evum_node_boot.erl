@@ -10,8 +10,9 @@
 -export([start/0, pid/1, watch/3, cancel/1]).
 -export_type([watcher/0]).
 
-%% lines of an error
+%% lines of an error, and how many of them are the first that were printed
 -define(LINES, 50).
+-define(FIRST, 10).
 %% messages for the owner; the oldest go
 -define(KEEP, 1000).
 -define(CALL_MS, 5000).
@@ -20,8 +21,8 @@
 
 -type plan() :: #{
     node := node(), cookie := atom(), host_link := visible | hidden,
-    %% a port of the host's loopback, to be led to the guest's distribution
-    switch := pid(), port := inet:port_number(),
+    %% a port of the host's loopback, to be led to the guest's distribution, unless others reach that themselves
+    switch := pid(), port := inet:port_number() | none,
     owner := pid() | none, console := evum_console:mode(), wait_boot := false | pos_integer(), atom() => term()
 }.
 -type watcher() :: {pid(), reference()}.
@@ -116,22 +117,23 @@ keep(Message, #boot{kept = Kept} = Boot) ->
 
 %% The guest is up, and so has its place on the network.
 open(#boot{open = true} = Boot) -> loop(Boot);
+open(#boot{plan = #{port := none}} = Boot) -> loop(Boot#boot{open = true});
 open(#boot{vm = Vm, plan = #{switch := Sw, port := Port}} = Boot) ->
     case evum_switch:forward(Sw, {tcp, Port}, {Vm, evum_guest:port()}) of
         {ok, Port} -> loop(Boot#boot{open = true});
         {error, Reason} -> failed(Reason, Boot)
     end.
 
-connect(#boot{plan = #{node := Node, cookie := Cookie, host_link := Link}} = Boot) ->
+connect(#boot{plan = #{node := Node, cookie := Cookie} = Plan} = Boot) ->
     true = erlang:set_cookie(Node, Cookie),
-    _ = case Link of
-        hidden -> net_kernel:hidden_connect_node(Node);
-        visible -> net_kernel:connect_node(Node)
-    end,
-    case net_adm:ping(Node) of
-        pong -> hand_over(Boot);
-        pang -> failed({no_connection, Node}, Boot)
+    case connected(Plan) of
+        true -> hand_over(Boot);
+        false -> failed({no_connection, Node}, Boot)
     end.
+
+connected(#{port := none}) -> true;
+connected(#{node := Node, host_link := hidden}) -> net_kernel:hidden_connect_node(Node) andalso net_adm:ping(Node) =:= pong;
+connected(#{node := Node}) -> net_adm:ping(Node) =:= pong.
 
 hand_over(#boot{vm = Vm, plan = #{owner := Owner, console := Mode}, kept = Kept, timer = Timer}) ->
     _ = erlang:cancel_timer(Timer),
@@ -176,7 +178,11 @@ lines(#boot{kept = Kept}) ->
         {All, []} -> All
     end,
     Lines = binary:split(iolist_to_binary([text(Message) || Message <- Printed]), [<<"\n">>, <<"\r\n">>], [global, trim_all]),
-    lists:nthtail(max(0, length(Lines) - ?LINES), [Line || Line <- Lines, string:prefix(Line, "reboot: ") =:= nomatch]).
+    ends([Line || Line <- Lines, string:prefix(Line, "reboot: ") =:= nomatch]).
+
+%% What is wrong comes first or last.
+ends(Lines) when length(Lines) =< ?LINES -> Lines;
+ends(Lines) -> lists:sublist(Lines, ?FIRST) ++ [<<"...">>] ++ lists:nthtail(length(Lines) - ?LINES + ?FIRST, Lines).
 
 is_up({evum, _Vm, up}) -> true;
 is_up(_) -> false.

@@ -13,7 +13,7 @@
 -module(evum_node_names).
 -behaviour(gen_server).
 
--export([start_link/0, take/4, keep/2, find/1, cookie/1]).
+-export([start_link/0, take/5, keep/2, find/1, cookie/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
 %% epmd may take a second
@@ -26,13 +26,15 @@
 -define(BEATS, 4).
 
 -record(held, {
+    id = make_ref() :: reference(),
     name :: atom(),
     node :: node(),
     %% the machine's, once there is one
     pid :: pid(),
     monitor :: reference(),
-    port :: inet:port_number(),
-    bound :: socket:socket(),
+    %% none of a node that isn't reached by this host's loopback
+    port :: inet:port_number() | none,
+    bound :: socket:socket() | none,
     %% with the epmd; none while that is away
     alive :: gen_tcp:socket() | none,
     %% between two beats, ms
@@ -48,10 +50,13 @@
 start_link() -> gen_server:start_link({local, ?MODULE}, ?MODULE, [], []).
 
 %% @doc Takes a name for a process's life: the port is the one that the guest's
-%% distribution is to be reached by. `TickTime': the guest's net_ticktime, in s.
--spec take(Name :: atom(), node(), pid(), TickTime :: pos_integer()) ->
-    {ok, inet:port_number()} | {error, {name_taken, atom()} | term()}.
-take(Name, Node, Pid, TickTime) -> call({take, Name, Node, Pid, TickTime}).
+%% distribution is to be reached by; `none' of a node `outside', which this host's epmd
+%% knows nothing of. `TickTime': the guest's net_ticktime, in s.
+-spec take(Name :: atom(), node(), inside | outside, pid(), TickTime :: pos_integer()) ->
+    {ok, inet:port_number() | none} | {error, {name_taken, atom()} | term()}.
+take(Name, Node, Where, Pid, TickTime) -> call({take, Where, #held{
+    name = Name, node = Node, pid = Pid, monitor = make_ref(), port = none, bound = none, alive = none, beat = 1000 * TickTime div ?BEATS
+}}).
 
 %% @doc The name is the machine's now.
 -spec keep(Name :: atom(), Vm :: pid()) -> ok.
@@ -81,7 +86,7 @@ init([]) ->
 
 %% @private
 -spec handle_call(term(), gen_server:from(), #state{}) -> {reply, term(), #state{}}.
-handle_call({take, Name, Node, Pid, TickTime}, _From, S) -> take_free(Name, Node, Pid, TickTime, free_dead(Name, S));
+handle_call({take, Where, #held{name = Name} = Held}, _From, S) -> take_free(Where, Held, free_dead(Name, S));
 handle_call({keep, Name, Vm}, _From, #state{names = Names} = S) ->
     #{Name := #held{monitor = Monitor} = Held} = Names,
     true = demonitor(Monitor, [flush]),
@@ -112,14 +117,14 @@ handle_info({'DOWN', Monitor, process, _, _}, #state{names = Names} = S) ->
 handle_info({tcp_closed, Socket}, #state{names = Names} = S) ->
     Lost = [Held || #held{alive = Alive} = Held <- maps:values(Names), Alive =:= Socket],
     {noreply, lists:foldl(fun again_later/2, S, Lost)};
-handle_info({again, Name, Bound}, #state{names = Names} = S) ->
+handle_info({again, Name, Id}, #state{names = Names} = S) ->
     case Names of
-        #{Name := #held{bound = Bound, alive = none} = Held} -> {noreply, again(Held, S)};
+        #{Name := #held{id = Id} = Held} -> {noreply, again(Held, S)};
         #{} -> {noreply, S}
     end;
-handle_info({beat, Name, Bound}, #state{names = Names} = S) ->
+handle_info({beat, Name, Id}, #state{names = Names} = S) ->
     _ = case Names of
-        #{Name := #held{bound = Bound} = Held} -> beat(Held);
+        #{Name := #held{id = Id} = Held} -> beat(Held);
         #{} -> ok
     end,
     {noreply, S};
@@ -143,22 +148,21 @@ free_dead(Name, #state{names = Names} = S) ->
         #{} -> S
     end.
 
-take_free(Name, _Node, _Pid, _TickTime, #state{names = Names} = S) when is_map_key(Name, Names) ->
+take_free(_Where, #held{name = Name}, #state{names = Names} = S) when is_map_key(Name, Names) ->
     {reply, {error, {name_taken, Name}}, S};
-take_free(Name, Node, Pid, TickTime, #state{names = Names} = S) ->
+take_free(outside, Held, S) -> taken(Held, S);
+take_free(inside, #held{name = Name} = Held, S) ->
     {Bound, Port} = bind(),
     case evum_epmd:register(Name, Port) of
-        {ok, Alive} ->
-            Held = #held{
-                name = Name, node = Node, pid = Pid, monitor = monitor(process, Pid), port = Port, bound = Bound,
-                alive = Alive, beat = 1000 * TickTime div ?BEATS
-            },
-            next_beat(Held),
-            {reply, {ok, Port}, S#state{names = Names#{Name => Held}}};
+        {ok, Alive} -> taken(Held#held{port = Port, bound = Bound, alive = Alive}, S);
         {error, _} = Error ->
             ok = socket:close(Bound),
             {reply, Error, S}
     end.
+
+taken(#held{name = Name, pid = Pid, port = Port} = Held, #state{names = Names} = S) ->
+    next_beat(Held),
+    {reply, {ok, Port}, S#state{names = Names#{Name => Held#held{monitor = monitor(process, Pid)}}}}.
 
 %% Two may be bound to a port, where both say that they are content with it, until one
 %% listens: libslirp does, on its own.
@@ -173,13 +177,13 @@ free(#held{name = Name, node = Node, monitor = Monitor, bound = Bound, alive = A
     true = demonitor(Monitor, [flush]),
     _ = erlang:disconnect_node(Node),
     _ = [evum_epmd:unregister(Alive) || Alive =/= none],
-    ok = socket:close(Bound),
+    _ = [ok = socket:close(Bound) || Bound =/= none],
     S#state{names = maps:remove(Name, Names)}.
 
 %% --- an epmd that ends and comes back ---------------------------------------------
 
-again_later(#held{name = Name, bound = Bound} = Held, #state{names = Names} = S) ->
-    _ = erlang:send_after(?RETRY_MS, self(), {again, Name, Bound}),
+again_later(#held{id = Id, name = Name} = Held, #state{names = Names} = S) ->
+    _ = erlang:send_after(?RETRY_MS, self(), {again, Name, Id}),
     S#state{names = Names#{Name := Held#held{alive = none}}}.
 
 again(#held{name = Name, port = Port} = Held, #state{names = Names} = S) ->
@@ -195,6 +199,6 @@ beat(#held{node = Node} = Held) ->
     _ = erlang:send({?MODULE, Node}, beat, [noconnect, nosuspend]),
     next_beat(Held).
 
-next_beat(#held{name = Name, bound = Bound, beat = Ms}) ->
-    _ = erlang:send_after(Ms, self(), {beat, Name, Bound}),
+next_beat(#held{id = Id, name = Name, beat = Ms}) ->
+    _ = erlang:send_after(Ms, self(), {beat, Name, Id}),
     ok.

@@ -54,7 +54,7 @@ examples() ->
         {bad_beam, "/f"}, {bad_elf, "/f"}, {bad_release, "text"}, {missing_library, "liba.so.1", "/f"},
         {foreign_architecture, "/f", "arm64", "x86-64"}, {no_erts, "/d"}, {image_too_big, 2097152, 1048576},
         {bad_option, apps}, {bad_option, paths}, {bad_option, start}, {bad_option, output}, {bad_option, epmd},
-        {too_little_memory, 40, 90}, {bad_vm_args, "f", {unmatched, $"}}, {bad_vm_args, "f", {word, <<"-args_file">>}}, {bad_vm_args, "f", {too_long, 1}},
+        {too_little_memory, 40, 90}, {no_ip, lan}, {bad_vm_args, "f", {unmatched, $"}}, {bad_vm_args, "f", {word, <<"-args_file">>}}, {bad_vm_args, "f", {too_long, 1}},
         {bad_vm_args, "f", enoent}, {bad_sys_config, "f", "text"}, {no_connection, a@b}, {timeout, epmd, unresponsive}, {node_failed, timeout, []},
         {node_failed, {exit_status, 1}, [<<"a line">>]}, {bad_option, cookie}, {bad_option, host_link}, {bad_option, net_ticktime},
         {bad_option, vm_args}, {bad_option, sys_config}, {bad_option, image}, {bad_config, "f", 1, {no_checksum, "http://a/b"}}, {shutdown, owner_down}, {panic, <<"text">>}, {signal, 9}, {signal, kill}, {exit_status, 1}
