@@ -23,7 +23,7 @@
 %%
 %% `name', an atom: the node is `Name@127.0.0.1', or `Name@localhost' where this node has a
 %% short name; the machine's label is the name, with hyphens for underscores. Without
-%% it node1, node2, … What is in the machine: `apps', `paths', `busybox' as of {@link
+%% it its release's name, or node1, node2, … What is in the machine: `apps', `paths', `release', `busybox' as of {@link
 %% evum_release:bake/1}, whose images are kept in the cache; or `image', a file that it has
 %% made. `start', `{Module, Function, Args}', is called when all applications are
 %% started, in a process that stays; `{error, _}' is a failure.
@@ -66,7 +66,7 @@ child_spec(Opts) ->
 
 start(How, Opts) ->
     case evum_node_opts:check(How, Opts) of
-        {ok, Wanted} -> steps([fun host/1, fun network/1, fun image/1, fun boot/1], Wanted#{how => How});
+        {ok, Wanted} -> steps([fun host/1, fun network/1, fun image/1, fun identity/1, fun boot/1], Wanted#{how => How});
         {error, _} = Error -> Error
     end.
 
@@ -100,15 +100,11 @@ found({error, _} = Error, _Nic, _Plan) -> Error.
 %% On a network of this host a guest that is to know of this node reaches its distribution,
 %% and nothing else of this host. With a way out to another network the node has an address
 %% there, and an epmd of its own.
-reachable(_Sw, {error, _} = Error, _Plan, _Network) -> Error;
-reachable(Sw, #{name := Name, uplink := Uplink} = Info, #{cookie := Cookie} = Plan, Network) ->
-    Known = Network#{cookie => case Cookie of undefined -> evum_node_names:cookie(Name); _ -> Cookie end},
-    case Uplink of
-        {How, _} when How =:= packet; How =:= tap -> outside(Known);
-        _ -> inside(Sw, Info, Plan, Known)
-    end.
+reachable(_Sw, {error, _} = Error, _Plan, _Known) -> Error;
+reachable(_Sw, #{name := Name, uplink := {How, _}}, _Plan, Known) when How =:= packet; How =:= tap -> outside(Known#{network => Name});
+reachable(Sw, #{name := Name} = Info, Plan, Known) -> inside(Sw, Info, Plan, Known#{network => Name}).
 
-inside(Sw, #{gateway := Gateway, domain := Domain}, Plan, #{} = Known) ->
+inside(Sw, #{gateway := Gateway, domain := Domain}, Plan, Known) ->
     Told = #{gateway => Gateway, domain => binary_to_list(Domain)},
     case Plan of
         #{host_link := hidden} -> {ok, Known#{told => Told}};
@@ -122,20 +118,27 @@ inside(Sw, #{gateway := Gateway, domain := Domain}, Plan, #{} = Known) ->
 outside(#{nic := #{ip := Ip}} = Known) -> {ok, Known#{told => #{epmd => true}, host => #{domain => long, host => inet:ntoa(Ip)}}};
 outside(#{switch := Sw}) -> {error, {no_ip, Sw}}.
 
-image(#{image := none, bake := What, told := Told} = Plan) ->
-    case evum_release:bake(maps:merge(What, maps:with([epmd], Told))) of
-        {ok, #{image := File, mem := Least}} -> memory(Plan, Least, File);
-        {error, _} = Error -> Error
-    end;
-image(#{image := File} = Plan) ->
-    case evum_release:info(File) of
-        {ok, #{mem := Least}} -> memory(Plan, Least, File);
-        {error, _} = Error -> Error
-    end.
+image(#{image := none, bake := What, told := Told, start := Start} = Plan) ->
+    Calls = case Start of none -> #{}; _ -> #{calls => Start} end,
+    needs(evum_release:bake(maps:merge(maps:merge(What, Calls), maps:with([epmd], Told))), Plan);
+image(#{image := File} = Plan) -> needs(evum_release:info(File), Plan).
 
-memory(#{mem := default}, Least, File) -> {ok, #{image => File, mem => Least}};
-memory(#{mem := Mem}, Least, File) when Mem >= Least -> {ok, #{image => File}};
-memory(#{mem := Mem}, Least, _File) -> {error, {too_little_memory, Mem, Least}}.
+needs({ok, #{image := File, mem := Least} = Baked}, #{mem := Mem}) ->
+    case Mem of
+        default -> {ok, #{image => File, mem => Least, baked => Baked}};
+        _ when Mem >= Least -> {ok, #{image => File, baked => Baked}};
+        _ -> {error, {too_little_memory, Mem, Least}}
+    end;
+needs({error, _} = Error, _Plan) -> Error.
+
+%% Who nobody gives a name or cookie has those of its release.
+identity(#{name := Name, cookie := Cookie, baked := Baked, network := Network}) ->
+    case evum_node_opts:name(Name, maps:get(name, Baked, none)) of
+        {ok, Own} when Cookie =/= undefined -> {ok, #{name => Own}};
+        {ok, Own} when is_map_key(cookie, Baked) -> {ok, #{name => Own, cookie => binary_to_atom(maps:get(cookie, Baked))}};
+        {ok, Own} -> {ok, #{name => Own, cookie => evum_node_names:cookie(Network)}};
+        error -> {error, {bad_option, name}}
+    end.
 
 %% --- the boot -------------------------------------------------------------------------
 

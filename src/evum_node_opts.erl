@@ -2,7 +2,7 @@
 %% Checks the options of a node's start, key by key, before anything else is done
 -module(evum_node_opts).
 
--export([check/2]).
+-export([check/2, name/2]).
 -export_type([wanted/0]).
 
 -type wanted() :: #{
@@ -91,6 +91,16 @@ value(Key, Value) ->
 key(Key, true, Value) -> {ok, Key, Value};
 key(_Key, false, _Value) -> error.
 
+%% @doc The name, or where there is none the one that a text such as `name@host' has.
+-spec name(atom(), binary() | none) -> {ok, atom()} | error.
+name(undefined, Text) when is_binary(Text), byte_size(Text) < 256 ->
+    Name = binary_to_atom(hd(binary:split(Text, <<"@">>))),
+    case is_name(Name) of
+        true -> {ok, Name};
+        false -> error
+    end;
+name(Name, _Text) -> {ok, Name}.
+
 %% Its label is the name with - for _, which no host's name may have.
 is_name(Name) when is_atom(Name), Name =/= undefined ->
     evum_opts:hostname(binary:replace(atom_to_binary(Name), <<"_">>, <<"-">>, [global]));
@@ -120,19 +130,21 @@ machine(false, _Key, _Value) -> error.
 files(#{vm_args := none} = Checked) -> config(Checked#{vm_args => #{words => []}});
 files(#{vm_args := File} = Checked) ->
     case evum_node_args:read(File) of
-        {ok, Args} -> config(named(Checked#{vm_args => Args}, Args));
+        {ok, Args} ->
+            case named(Checked#{vm_args => Args}, Args) of
+                {ok, Named} -> config(Named);
+                error -> {error, {bad_option, vm_args}}
+            end;
         {error, _} = Error -> Error
     end.
 
 %% What the options say goes before what the file says.
 named(#{name := Name, cookie := Cookie} = Checked, Args) ->
-    Checked#{
-        name => either(Name, fun() -> binary_to_atom(hd(binary:split(maps:get(name, Args), <<"@">>))) end, is_map_key(name, Args)),
-        cookie => either(Cookie, fun() -> binary_to_atom(maps:get(cookie, Args)) end, is_map_key(cookie, Args))
-    }.
-
-either(undefined, Other, true) -> Other();
-either(Given, _Other, _) -> Given.
+    case {name(Name, maps:get(name, Args, none)), Args} of
+        {{ok, Own}, #{cookie := Text}} when Cookie =:= undefined -> {ok, Checked#{name => Own, cookie => binary_to_atom(Text)}};
+        {{ok, Own}, _} -> {ok, Checked#{name => Own}};
+        {error, _} -> error
+    end.
 
 config(#{sys_config := none} = Checked) -> wanted(Checked);
 config(#{sys_config := {terms, Terms}} = Checked) ->
@@ -145,11 +157,10 @@ config(#{sys_config := File} = Checked) ->
         {error, Why} -> {error, {bad_sys_config, File, file:format_error(Why)}}
     end.
 
-wanted(#{name := Name, cookie := Cookie, vm_args := #{words := Words}, args := Args, image := Image} = Checked) ->
+wanted(#{cookie := Cookie, vm_args := #{words := Words}, args := Args, image := Image} = Checked) ->
     All = Words ++ Args,
     Bake = maps:with(?OF_BAKE, Checked),
     Bad = [Key || {Key, false} <- [
-        {vm_args, Name =:= undefined orelse is_name(Name)},
         {vm_args, Cookie =:= undefined orelse is_cookie(atom_to_binary(Cookie))},
         {args, iolist_size(All) + length(All) =< ?WORDS_MAX},
         {image, Image =:= none orelse map_size(Bake) =:= 0}
