@@ -200,6 +200,12 @@ gc_keeps_what_is_used(Config) ->
     true = Bytes > 1000000,
     <<"base">> = out(V, "cat /etc/mark"),
     stop(V),
+    %% under a layer that is kept, as long as a machine runs on it
+    dist(mine, [{uri, filename:join(Dir, "root.img")}]),
+    W = vm([{dist, mine}, {mem, 64}, {disk, filename:join(Dir, "gc.layer")}]),
+    dist(other, [{uri, filename:join(Dir, "root.img.gz")}]),
+    {ok, #{removed := []}} = evm:gc(),
+    stop(W),
     {ok, #{removed := [Image], freed := Bytes, bytes := 0}} = evm:gc(),
     [] = images(Config).
 

@@ -159,7 +159,7 @@ what_was_changed_is_told(_) ->
 
 %% --- the tree ---------------------------------------------------------------------------
 
-a_tree_is_removed_from_its_leaves(_) ->
+a_tree_is_removed_from_its_leaves(Config) ->
     Vm = box(),
     ok = evm:commit(Vm, root),
     cut(Vm),
@@ -171,6 +171,12 @@ a_tree_is_removed_from_its_leaves(_) ->
     {error, {state_in_use, left} = InUse} = evm:remove(left),
     sentence(InUse),
     cut(C),
+    %% under a layer that is kept, as long as a machine runs on it
+    Kept = filename:join(?config(dir, Config), "kept.layer"),
+    D = vm([{dist, left}, {disk, Kept}, {console, none}]),
+    {error, InUse} = evm:remove(left),
+    cut(D),
+    ok = file:delete(Kept),
     [cut(V) || V <- Forks],
     ok = evm:remove(left),
     {error, {has_children, root, [right]}} = evm:remove(root),
