@@ -23,7 +23,8 @@ all() ->
         three_machines_join_the_host_of_an_ordinary_user,
         a_cut_is_seen_by_both_sides_and_not_by_the_host, a_hidden_host_keeps_its_machines_through_a_cut,
         overlapping_partitions_cost_a_visible_host_its_links,
-        machines_reach_of_the_host_its_distribution_only
+        machines_reach_of_the_host_its_distribution_only, an_uplink_that_is_killed_costs_links_only,
+        a_node_of_another_host_reaches_a_machine, a_node_of_this_host_reaches_a_machine_behind_a_tap
     ].
 
 init_per_suite(Config) ->
@@ -291,3 +292,59 @@ machines_reach_of_the_host_its_distribution_only_claim() ->
     [{error, Ip, Port} = {Try(Ip, Port), Ip, Port}
      || Ip <- [Gateway, {127, 0, 0, 1}], Port <- [evum_epmd:port(), Forward | Listening]],
     error = Try({127, 0, 0, 1}, Dist).
+
+an_uplink_that_is_killed_costs_links_only(_) -> on_host(?FUNCTION_NAME, ?LONG).
+
+an_uplink_that_is_killed_costs_links_only_claim() ->
+    Node = node_of(a, #{}),
+    ok = net_kernel:monitor_nodes(true),
+    {0, _, _} = sh(["kill -9 ", integer_to_list(uplink_pid())]),
+    receive {nodedown, Node} -> ok after 5000 -> error(no_nodedown) end,
+    ok = until(fun() -> net_adm:ping(Node) =:= pong end, 10000),
+    ok = net_kernel:monitor_nodes(false),
+    machine_finds_host(Node).
+
+%% Of this BEAM's own.
+uplink_pid() ->
+    [Pid] = [Pid || Port <- erlang:ports(), {name, Name} <- [erlang:port_info(Port, name)],
+                    string:find(Name, "evum_uplink") =/= nomatch, {os_pid, Pid} <- [erlang:port_info(Port, os_pid)]],
+    Pid.
+
+%% --- a network of its own ---------------------------------------------------------------------
+
+%% The seed's session, from a host that knows nothing of evum: a node there, its epmd and the machine's.
+session(There, From, Node) ->
+    Text = "N = list_to_atom(\"" ++ atom_to_list(Node) ++ "\"), pong = net_adm:ping(N), [N] = nodes(), "
+        "{[{ok, \"sample\"}], []} = rpc:multicall([N], inet, gethostname, []), "
+        "{[[{total, _} | _]], []} = rpc:multicall([N], erlang, memory, []), "
+        "{ok, [{\"sample\", _}]} = net_adm:names(lists:last(string:split(atom_to_list(N), \"@\"))), "
+        "pong = rpc:call(N, net_adm, ping, [node()]), halt(0)",
+    {0, _, _} = sh(["HOME=/tmp ", There, "sh -c '", "epmd </dev/null >/dev/null 2>&1 & timeout 30 erl -noinput -boot no_dot_erlang ",
+                    "-start_epmd false -setcookie mycookie -name ", From, " -eval \"$0\"; s=$?; kill $!; exit $s' '", Text, "'"]).
+
+a_node_of_another_host_reaches_a_machine(_) -> on_host(?FUNCTION_NAME, #{}).
+
+a_node_of_another_host_reaches_a_machine_claim() ->
+    Other = {_, There} = evum_test_host:other("lan0", "192.168.213.7/24"),
+    {ok, Sw} = evum_switch:start([{uplink, {packet, "lan0"}}, {subnet, "192.168.213.0/24"}]),
+    {ok, _, 'sample@192.168.213.92' = Node} = evum_node:start(#{
+        name => sample, cookie => mycookie, net => {Sw, #{ip => "192.168.213.92"}}, owner => none, console => none}),
+    session(There, "linux@192.168.213.7", Node),
+    evum_test_host:end_other(Other).
+
+a_node_of_this_host_reaches_a_machine_behind_a_tap(_) ->
+    %% Debian's own hosts let all users open it
+    case file:open("/dev/net/tun", [read, write, raw]) of
+        {ok, Tun} ->
+            ok = file:close(Tun),
+            on_host(?FUNCTION_NAME, #{});
+        {error, _} -> {skip, "/dev/net/tun isn't this user's to open"}
+    end.
+
+a_node_of_this_host_reaches_a_machine_behind_a_tap_claim() ->
+    {ok, Sw} = evum_switch:start([{uplink, {tap, "evt0"}}, {subnet, "192.168.99.0/24"}]),
+    {0, _, _} = sh("ip addr add 192.168.99.1/24 dev evt0"),
+    {ok, _, 'sample@192.168.99.2' = Node} = evum_node:start(#{
+        name => sample, cookie => mycookie, net => {Sw, #{ip => "192.168.99.2"}}, owner => none, console => none}),
+    session("", "linux@192.168.99.1", Node),
+    works(node(), Node).

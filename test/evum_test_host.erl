@@ -4,15 +4,18 @@
 %% There it is alone with its loopback, its ports and, where one is asked for, its epmd.
 -module(evum_test_host).
 
--export([possible/0, unshare/0, run/2, run/3, run/4, start/1, beam/2]).
--export_type([options/0]).
+-export([possible/0, unshare/0, run/2, run/3, run/4, start/1, beam/2, other/2, end_other/1]).
+-export_type([options/0, other/0]).
 
--import(evum_test_lib, [sh/1]).
+-import(evum_test_lib, [sh/1, until/2]).
 
 -define(PATIENCE, 110000).
 
 %% args: more of erl's; epmd: one runs before the BEAM does; as: nobody in place of root
 -type options() :: #{args => [string()], epmd => boolean(), as => nobody, home => file:filename()}.
+
+%% a process that is there, and the words before a command that runs there
+-type other() :: {port(), There :: string()}.
 
 %% @doc Can there be any?
 -spec possible() -> ok | {skip, string()}.
@@ -74,3 +77,24 @@ beam(Exec, Args) ->
     Paths = lists:append([["-pa", filename:dirname(code:which(M))] || M <- [evum, ?MODULE]]),
     {ok, Beam, _} = peer:start_link(#{connection => standard_io, exec => Exec, args => ["-boot", "no_dot_erlang" | Paths] ++ Args}),
     Beam.
+
+%% @doc Another host, with the other end of interface `Name' of this one, and an address.
+-spec other(string(), string()) -> other().
+other(Name, Address) ->
+    %% it ends with its input
+    Port = open_port({spawn_executable, os:find_executable("unshare")}, [{args, ["-n", "cat"]}]),
+    {os_pid, OsPid} = erlang:port_info(Port, os_pid),
+    Pid = integer_to_list(OsPid),
+    ok = until(fun() -> file:read_file("/proc/" ++ Pid ++ "/comm") =:= {ok, <<"cat\n">>} end, 5000),
+    There = "nsenter -t " ++ Pid ++ " -n ",
+    [{0, _, _} = sh(Command) || Command <- [
+        ["ip link add ", Name, " type veth peer name eth0 netns ", Pid, " && ip link set ", Name, " up"],
+        [There, "ip link set lo up"], [There, "ip addr add ", Address, " dev eth0"], [There, "ip link set eth0 up"]
+    ]],
+    {Port, There}.
+
+%% @doc Ends it, and what runs there.
+-spec end_other(other()) -> ok.
+end_other({Port, _There}) ->
+    true = port_close(Port),
+    ok.

@@ -73,22 +73,6 @@ run(Command) ->
         Failed -> error({Command, Failed})
     end.
 
-%% Another host, with the other end of interface `Name': how to run something there.
-other_host(Name, Address) ->
-    %% it ends with its input
-    Port = open_port({spawn_executable, os:find_executable("unshare")}, [{args, ["-n", "cat"]}]),
-    {os_pid, Pid} = erlang:port_info(Port, os_pid),
-    ok = until(fun() -> file:read_file(f("/proc/~b/comm", [Pid])) =:= {ok, <<"cat\n">>} end, 5000),
-    run(io_lib:format("ip link add ~s type veth peer name eth0 netns ~b && ip link set ~s up", [Name, Pid, Name])),
-    There = io_lib:format("nsenter -t ~b -n ", [Pid]),
-    run([There, "ip addr add ", Address, " dev eth0"]),
-    run([There, "ip link set eth0 up"]),
-    {Port, There}.
-
-end_host({Port, _There}) ->
-    true = port_close(Port),
-    ok.
-
 %% --- servers and clients ------------------------------------------------------------------
 
 %% Answers each connection with `Bytes' and ends it.
@@ -413,7 +397,7 @@ a_taken_port_is_an_error_claim() ->
 the_seeds_session_on_a_packet_socket(_) -> own_host(?FUNCTION_NAME).
 
 the_seeds_session_on_a_packet_socket_claim() ->
-    Other = {_, There} = other_host("lan0", "192.168.213.7/24"),
+    Other = {_, There} = evum_test_host:other("lan0", "192.168.213.7/24"),
     Sw = network([{uplink, {packet, "lan0"}}]),
     {ok, R} = evum:start([{net, Sw}]),
     ok = evum:ifconfig(R, {"192.168.213.92", "255.255.255.0", "192.168.213.1"}),
@@ -424,7 +408,7 @@ the_seeds_session_on_a_packet_socket_claim() ->
     Cpu = run([There, "sh -c 'echo cat /proc/cpuinfo | timeout 20 nc -N 192.168.213.92 7777'"]),
     {match, _} = re:run(Cpu, "User Mode Linux"),
     ok = evum:stop(R),
-    end_host(Other).
+    evum_test_host:end_other(Other).
 
 a_machine_behind_a_tap(_) ->
     %% Debian's own hosts let all users open it
@@ -449,7 +433,7 @@ a_machine_behind_a_tap_claim() ->
 long_segments_come_through_a_packet_socket(_) -> own_host(?FUNCTION_NAME).
 
 long_segments_come_through_a_packet_socket_claim() ->
-    Other = {_, There} = other_host("lan0", "192.168.213.7/24"),
+    Other = {_, There} = evum_test_host:other("lan0", "192.168.213.7/24"),
     Sw = network([{uplink, {packet, "lan0"}}]),
     Vm = vm([{net, Sw}]),
     ok = evum:ifconfig(Vm, {"192.168.213.92", "255.255.255.0", "192.168.213.7"}),
@@ -462,7 +446,7 @@ long_segments_come_through_a_packet_socket_claim() ->
     <<Sum:32/binary, _/binary>> = out(Vm, "cat /tmp/sum"),
     #{counters := #{rx_dropped := 0}} = way(Sw),
     stop(Vm),
-    end_host(Other).
+    evum_test_host:end_other(Other).
 
 %% --- errors ---------------------------------------------------------------------------------
 
