@@ -17,7 +17,7 @@ evum_sources(PORT_SOURCES c_src/port
 
 set(ATTACH_MAIN ${PROJECT_SOURCE_DIR}/c_src/attach/main.c)
 evum_sources(ATTACH_SOURCES c_src/attach
-  bridge find link spawn tty)
+  beam bridge find link tty)
 
 set(INIT_MAIN ${PROJECT_SOURCE_DIR}/c_src/init/init.c)
 evum_sources(INIT_SOURCES c_src/init
@@ -29,8 +29,8 @@ evum_sources(INIT_SOURCES c_src/init
 set(UPLINK_MAIN ${PROJECT_SOURCE_DIR}/c_src/uplink/main.c)
 evum_sources(UPLINK_SOURCES c_src
   landlock port/batch port/rpc port/start port/term port/wire
-  uplink/call uplink/confine uplink/filter uplink/flows uplink/forward uplink/gather
-  uplink/gso uplink/link uplink/nat uplink/packet uplink/polls uplink/segments uplink/tap
+  uplink/call uplink/confine uplink/datagrams uplink/device uplink/filter uplink/forward uplink/gather
+  uplink/gso uplink/nat uplink/packet uplink/polls uplink/segments uplink/tap
   uplink/uplink)
 
 set(FILE_MAIN ${PROJECT_SOURCE_DIR}/c_src/file/main.c)

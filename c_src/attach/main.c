@@ -17,7 +17,7 @@
 
 #include "bridge.h"
 #include "find.h"
-#include "spawn.h"
+#include "beam.h"
 #include "tty.h"
 
 #define STATUS_TROUBLE \
@@ -72,7 +72,7 @@ static int run(struct attach *attach, char *const argv[])
 {
 	int fd;
 	pid_t pid;
-	int err = spawn_linked(argv, &fd, &pid);
+	int err = beam_start(argv, &fd, &pid);
 	int end;
 
 	if (!err)
@@ -84,7 +84,7 @@ static int run(struct attach *attach, char *const argv[])
 	end = bridge_run(&attach->bridge);
 	tty_restore(&attach->tty);
 	close(fd);
-	err = spawn_wait(pid, BEAM_END_MS);
+	err = beam_wait(pid, BEAM_END_MS);
 	if (end == BRIDGE_DETACHED) {
 		fprintf(stderr, "\nevum: the machine's power was cut\n");
 		return STATUS_POWER_CUT;

@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <string.h>
 #include "confine.h"
-#include "link.h"
+#include "device.h"
 #include "nat.h"
 #include "port/rpc.h"
 #include "uplink.h"

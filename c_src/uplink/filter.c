@@ -13,7 +13,7 @@
  * host's loopback that were asked for, and what belongs to a way in: a client
  * on the host's loopback is shown to the machine as the gateway.  Of TCP that is
  * any segment that opens no connection, since libslirp resets one that is part of none;
- * of UDP an answer to a datagram that went in (flows.h).
+ * of UDP an answer to a datagram that went in (datagrams.h).
  *
  * A restricted network is the same with everybody outside: answers only.  The ports
  * of the host's loopback that were asked for are reached from there as well.
@@ -138,16 +138,16 @@ static bool opens(const uint8_t *tcp)
 	return (tcp[13] & TCP_FLAGS) == TCP_SYN;
 }
 
-static bool is_answer(const struct flows *flows, uint32_t now, const struct packet4 *packet,
+static bool is_answer(const struct datagrams *datagrams, uint32_t now, const struct packet4 *packet,
 		      const uint8_t *udp)
 {
-	const struct flow flow = {.peer = packet->target,
-				  .machine = packet->source,
-				  .peer_port = get16(udp + 2),
-				  .machine_port = get16(udp),
-				  .seen = now};
+	const struct datagram datagram = {.peer = packet->target,
+					  .machine = packet->source,
+					  .peer_port = get16(udp + 2),
+					  .machine_port = get16(udp),
+					  .seen = now};
 
-	return flows_know(flows, &flow);
+	return datagrams_know(datagrams, &datagram);
 }
 
 static enum filter_verdict tcp_to_gateway(const struct filter *filter, const uint8_t *tcp)
@@ -170,7 +170,7 @@ static enum filter_verdict check_tcp(const struct filter *filter, struct packet4
 	return filter->restricted && opens(tcp) ? FILTER_BLOCK : FILTER_NAT;
 }
 
-static enum filter_verdict check_udp(const struct filter *filter, const struct flows *flows,
+static enum filter_verdict check_udp(const struct filter *filter, const struct datagrams *datagrams,
 				     uint32_t now, struct packet4 *packet)
 {
 	const uint8_t *udp = view_take(&packet->body, UDP_HEAD);
@@ -182,11 +182,11 @@ static enum filter_verdict check_udp(const struct filter *filter, const struct f
 	if (packet->target == filter->gateway) {
 		if (is_served(port))
 			return FILTER_GATEWAY;
-		if (port_is_open(filter, port) || is_answer(flows, now, packet, udp))
+		if (port_is_open(filter, port) || is_answer(datagrams, now, packet, udp))
 			return FILTER_NAT;
 		return FILTER_GATEWAY;
 	}
-	if (filter->restricted && !is_answer(flows, now, packet, udp))
+	if (filter->restricted && !is_answer(datagrams, now, packet, udp))
 		return FILTER_BLOCK;
 	return FILTER_NAT;
 }
@@ -212,7 +212,7 @@ static bool is_reachable(const struct filter *filter, uint32_t target)
 	       (target & filter->mask) != (filter->gateway & filter->mask);
 }
 
-static enum filter_verdict check4(const struct filter *filter, const struct flows *flows,
+static enum filter_verdict check4(const struct filter *filter, const struct datagrams *datagrams,
 				  uint32_t now, struct view *view)
 {
 	struct packet4 packet;
@@ -224,7 +224,7 @@ static enum filter_verdict check4(const struct filter *filter, const struct flow
 	case IPPROTO_TCP:
 		return check_tcp(filter, &packet);
 	case IPPROTO_UDP:
-		return check_udp(filter, flows, now, &packet);
+		return check_udp(filter, datagrams, now, &packet);
 	case IPPROTO_ICMP:
 		return check_icmp(filter, &packet);
 	default:
@@ -352,7 +352,7 @@ static enum filter_verdict check6(const struct filter *filter, struct view *view
 
 /* ------------------------------------------------------------------------- */
 
-enum filter_verdict filter_check(const struct filter *filter, const struct flows *flows,
+enum filter_verdict filter_check(const struct filter *filter, const struct datagrams *datagrams,
 				 uint32_t now, const uint8_t *frame, size_t len)
 {
 	struct view view = {.at = frame, .len = len};
@@ -362,7 +362,7 @@ enum filter_verdict filter_check(const struct filter *filter, const struct flows
 		return FILTER_BLOCK;
 	switch (get16(ether + 12)) {
 	case TYPE_IP4:
-		return check4(filter, flows, now, &view);
+		return check4(filter, datagrams, now, &view);
 	case TYPE_ARP:
 		return check_arp(&view);
 	case TYPE_IP6:
@@ -372,7 +372,7 @@ enum filter_verdict filter_check(const struct filter *filter, const struct flows
 	}
 }
 
-void filter_made(const struct filter *filter, struct flows *flows, uint32_t now,
+void filter_made(const struct filter *filter, struct datagrams *datagrams, uint32_t now,
 		 const uint8_t *frame, size_t len)
 {
 	struct view view = {.at = frame, .len = len};
@@ -386,9 +386,9 @@ void filter_made(const struct filter *filter, struct flows *flows, uint32_t now,
 	udp = view_take(&packet.body, UDP_HEAD);
 	if (!udp || (packet.source != filter->gateway && !filter->restricted))
 		return;
-	flows_remember(flows, &(struct flow){.peer = packet.source,
-					     .machine = packet.target,
-					     .peer_port = get16(udp),
-					     .machine_port = get16(udp + 2),
-					     .seen = now});
+	datagrams_remember(datagrams, &(struct datagram){.peer = packet.source,
+							 .machine = packet.target,
+							 .peer_port = get16(udp),
+							 .machine_port = get16(udp + 2),
+							 .seen = now});
 }

@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include "flows.h"
+#include "datagrams.h"
 
 enum filter_verdict {
 	FILTER_NAT,	/* to libslirp */
@@ -30,15 +30,15 @@ struct filter {
 
 void filter_open_port(struct filter *filter, uint16_t port);
 
-/* flows: those of the frame's sender; now: seconds, as for the flows. */
-enum filter_verdict filter_check(const struct filter *filter, const struct flows *flows,
+/* datagrams: those of the frame's sender; now: seconds, as for the datagrams. */
+enum filter_verdict filter_check(const struct filter *filter, const struct datagrams *datagrams,
 				 uint32_t now, const uint8_t *frame, size_t len);
 
 /*
  * A frame that libslirp made for a machine: remembers a datagram that the
  * machine may answer.
  */
-void filter_made(const struct filter *filter, struct flows *flows, uint32_t now,
+void filter_made(const struct filter *filter, struct datagrams *datagrams, uint32_t now,
 		 const uint8_t *frame, size_t len);
 
 #endif

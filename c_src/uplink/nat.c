@@ -45,7 +45,7 @@ static int64_t clock_ns(void)
 	return now.tv_sec * 1000000000LL + now.tv_nsec;
 }
 
-/* As the flows count: never 0. */
+/* As the datagrams count: never 0. */
 static uint32_t clock_seconds(void)
 {
 	return (uint32_t)(clock_ns() / 1000000000) + 1;
@@ -78,7 +78,7 @@ static ssize_t send_packet(const void *bytes, size_t len, void *opaque)
 
 	if (len < ETHER_HEAD)
 		return (ssize_t)len;
-	filter_made(&instance->nat->filter, &instance->flows, clock_seconds(), frame, len);
+	filter_made(&instance->nat->filter, &instance->datagrams, clock_seconds(), frame, len);
 	segments_made(&instance->segments, frame, len);
 	memcpy(ether, frame, sizeof(ether));
 	router_mac6(ether);
@@ -316,7 +316,7 @@ static void nat_send(struct uplink *uplink, uint8_t *frame, size_t len)
 		uplink->counters.tx_dropped++;
 		return;
 	}
-	switch (filter_check(&nat->filter, &instance->flows, clock_seconds(), frame, len)) {
+	switch (filter_check(&nat->filter, &instance->datagrams, clock_seconds(), frame, len)) {
 	case FILTER_NAT:
 		instance_send(instance, frame, len);
 		break;

@@ -30,7 +30,7 @@ struct instance {
 	unsigned int sockets;
 	int64_t timer; /* ms, of libslirp's one timer; -1: off */
 	struct forward *forwards;
-	struct flows flows;
+	struct datagrams datagrams;
 	struct segments segments;
 };
 

@@ -20,7 +20,7 @@
 #include <sys/uio.h>
 #include <arpa/inet.h>
 #include "gso.h"
-#include "link.h"
+#include "device.h"
 #include "util.h"
 
 /* Frames that are read in one turn of the loop. */
@@ -77,7 +77,7 @@ static int prepare(int fd)
 static int check_up(int fd, const char *interface)
 {
 	struct ifreq request;
-	int err = link_request(&request, interface);
+	int err = device_request(&request, interface);
 
 	if (err)
 		return err;
@@ -86,7 +86,7 @@ static int check_up(int fd, const char *interface)
 	return request.ifr_flags & IFF_UP ? 0 : -ENETDOWN;
 }
 
-static int attach(int fd, const struct link *link)
+static int attach(int fd, const struct device *link)
 {
 	const struct sockaddr_ll address = {
 		.sll_family = AF_PACKET,
@@ -105,13 +105,13 @@ static int open_on(struct uplink *uplink, int fd, const char *interface)
 	int err = prepare(fd);
 
 	if (!err)
-		err = link_make(uplink, fd, fd, interface);
+		err = device_make(uplink, fd, fd, interface);
 	if (err)
 		return err;
 	err = attach(fd, uplink->link);
 	if (err) {
 		uplink->link->fd = -1;
-		link_close(uplink);
+		device_close(uplink);
 	}
 	return err;
 }
@@ -143,7 +143,7 @@ static void packet_send(struct uplink *uplink, uint8_t *frame, size_t len)
 	};
 	const struct msghdr message = {.msg_iov = parts, .msg_iovlen = ARRAY_SIZE(parts)};
 
-	link_sent(uplink, len, sendmsg(uplink->link->fd, &message, 0));
+	device_sent(uplink, len, sendmsg(uplink->link->fd, &message, 0));
 }
 
 /* --- receiving --------------------------------------------------------------- */
@@ -176,7 +176,7 @@ static uint8_t *put_tag(struct received *received, const struct tpacket_auxdata 
 
 static void cut_done(void *context, const uint8_t *frame, size_t len)
 {
-	link_received(context, frame, len);
+	device_received(context, frame, len);
 }
 
 static void received_handler(struct uplink *uplink, struct received *received, size_t len,
@@ -234,7 +234,7 @@ static int receive(struct uplink *uplink)
  */
 static int check_down(struct uplink *uplink)
 {
-	struct link *link = uplink->link;
+	struct device *link = uplink->link;
 	struct ifreq request = {.ifr_ifindex = link->index};
 
 	if (ioctl(link->fd, SIOCGIFNAME, &request) < 0)
@@ -245,7 +245,7 @@ static int check_down(struct uplink *uplink)
 
 static int packet_watch(struct uplink *uplink, int *timeout)
 {
-	int err = link_watch(uplink, timeout);
+	int err = device_watch(uplink, timeout);
 
 	if (uplink->link->down)
 		*timeout = DOWN_MS;
@@ -256,9 +256,9 @@ static int packet_ready(struct uplink *uplink)
 {
 	int got = 1;
 
-	if (!link_is_ready(uplink))
+	if (!device_is_ready(uplink))
 		return uplink->link->down ? check_down(uplink) : 0;
-	for (int i = 0; i < PACKET_TURN && got == 1 && (i == 0 || link_has_room(uplink)); i++)
+	for (int i = 0; i < PACKET_TURN && got == 1 && (i == 0 || device_has_room(uplink)); i++)
 		got = receive(uplink);
 	if (got == -ENETDOWN)
 		got = check_down(uplink);
@@ -270,5 +270,5 @@ const struct way way_packet = {
 	.send = packet_send,
 	.watch = packet_watch,
 	.ready = packet_ready,
-	.close = link_close,
+	.close = device_close,
 };

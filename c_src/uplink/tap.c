@@ -13,7 +13,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
-#include "link.h"
+#include "device.h"
 #include "util.h"
 
 /* Frames that are read in one turn of the loop. */
@@ -24,7 +24,7 @@ static void bring_up(int socket, const char *interface)
 {
 	struct ifreq request;
 
-	if (link_request(&request, interface) < 0 || ioctl(socket, SIOCGIFFLAGS, &request) < 0)
+	if (device_request(&request, interface) < 0 || ioctl(socket, SIOCGIFFLAGS, &request) < 0)
 		return;
 	request.ifr_flags |= IFF_UP;
 	(void)ioctl(socket, SIOCSIFFLAGS, &request);
@@ -33,7 +33,7 @@ static void bring_up(int socket, const char *interface)
 static int attach(int fd, const char *interface)
 {
 	struct ifreq request;
-	int err = link_request(&request, interface);
+	int err = device_request(&request, interface);
 
 	if (err)
 		return err;
@@ -52,7 +52,7 @@ int tap_open(struct uplink *uplink, const char *interface)
 	err = attach(fd, interface);
 	if (!err) {
 		bring_up(named, interface);
-		err = link_make(uplink, fd, named, interface);
+		err = device_make(uplink, fd, named, interface);
 	}
 	if (err)
 		close(fd);
@@ -64,16 +64,16 @@ static void tap_send(struct uplink *uplink, uint8_t *frame, size_t len)
 	/* The kernel would take it: no cable is behind it. */
 	bool fits = len <= uplink->link->mtu + EVUM_NIC_OVERHEAD;
 
-	link_sent(uplink, len, fits ? write(uplink->link->fd, frame, len) : -1);
+	device_sent(uplink, len, fits ? write(uplink->link->fd, frame, len) : -1);
 }
 
 static int tap_ready(struct uplink *uplink)
 {
 	uint8_t frame[UINT16_MAX];
 
-	if (!link_is_ready(uplink))
+	if (!device_is_ready(uplink))
 		return 0;
-	for (int i = 0; i < TAP_TURN && (i == 0 || link_has_room(uplink)); i++) {
+	for (int i = 0; i < TAP_TURN && (i == 0 || device_has_room(uplink)); i++) {
 		ssize_t len = read(uplink->link->fd, frame, sizeof(frame));
 
 		/* The interface was deleted. */
@@ -81,7 +81,7 @@ static int tap_ready(struct uplink *uplink)
 			return -ENODEV;
 		if (len < 0)
 			return 0;
-		link_received(uplink, frame, (size_t)len);
+		device_received(uplink, frame, (size_t)len);
 	}
 	return uplink->failed;
 }
@@ -89,7 +89,7 @@ static int tap_ready(struct uplink *uplink)
 const struct way way_tap = {
 	.name = "tap",
 	.send = tap_send,
-	.watch = link_watch,
+	.watch = device_watch,
 	.ready = tap_ready,
-	.close = link_close,
+	.close = device_close,
 };

@@ -18,7 +18,7 @@ struct uplink_counters {
 
 struct uplink;
 struct nat;
-struct link;
+struct device;
 
 /* A way out.  Errors are those with which this program can't go on. */
 struct way {
@@ -40,8 +40,8 @@ struct uplink {
 	struct polls polls;
 	struct gather gathers[UPLINK_NICS];
 	const struct way *way;
-	struct nat *nat;   /* of way_slirp */
-	struct link *link; /* of way_packet and way_tap */
+	struct nat *nat;     /* of way_slirp */
+	struct device *link; /* of way_packet and way_tap */
 	struct uplink_counters counters;
 	int failed; /* an error of a callback, looked at by the loop */
 };

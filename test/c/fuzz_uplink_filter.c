@@ -55,8 +55,8 @@ static void check_given(const struct filter *filter, const uint8_t *frame)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static struct flows none;
-	static struct flows flows;
+	static struct datagrams none;
+	static struct datagrams datagrams;
 	struct filter filter;
 	uint8_t *frame;
 
@@ -67,7 +67,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memcpy(frame, data + 1, size - 1);
 	if (filter_check(&filter, &none, 1, frame, size - 1) == FILTER_NAT)
 		check_given(&filter, frame);
-	filter_made(&filter, &flows, 1, frame, size - 1);
+	filter_made(&filter, &datagrams, 1, frame, size - 1);
 	free(frame);
 	return 0;
 }

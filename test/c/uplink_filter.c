@@ -12,7 +12,7 @@
 #define NOW 1000u
 
 static struct filter filter;
-static struct flows flows;
+static struct datagrams datagrams;
 static struct guest guest = {.mac = {2}, .ip = GUEST};
 static uint8_t frame[4096];
 static size_t len;
@@ -20,7 +20,7 @@ static size_t len;
 static void fresh(void)
 {
 	filter = (struct filter){.gateway = GATEWAY, .mask = 0xffffff00, .echo = true};
-	memset(&flows, 0, sizeof(flows));
+	memset(&datagrams, 0, sizeof(datagrams));
 }
 
 static enum filter_verdict check(void)
@@ -29,7 +29,7 @@ static enum filter_verdict check(void)
 	enum filter_verdict verdict;
 
 	memcpy(copy, frame, len);
-	verdict = filter_check(&filter, &flows, NOW, copy, len);
+	verdict = filter_check(&filter, &datagrams, NOW, copy, len);
 	free(copy);
 	return verdict;
 }
@@ -141,10 +141,10 @@ static void a_datagram_that_came_in_is_answered(void)
 	len = guest_make_udp(&client, frame, 5555, GUEST, 1234, "x", 1);
 	CHECK(udp(GATEWAY, 5555) == FILTER_GATEWAY);
 	len = guest_make_udp(&client, frame, 5555, GUEST, 1234, "x", 1);
-	filter_made(&filter, &flows, NOW - FLOW_SECONDS, frame, len);
+	filter_made(&filter, &datagrams, NOW - DATAGRAM_SECONDS, frame, len);
 	CHECK(udp(GATEWAY, 5555) == FILTER_NAT && udp(GATEWAY, 5556) == FILTER_GATEWAY);
 	len = guest_make_udp(&client, frame, 5555, GUEST, 1234, "x", 1);
-	filter_made(&filter, &flows, NOW - FLOW_SECONDS - 1, frame, len);
+	filter_made(&filter, &datagrams, NOW - DATAGRAM_SECONDS - 1, frame, len);
 	CHECK(udp(GATEWAY, 5555) == FILTER_GATEWAY);
 }
 
@@ -158,7 +158,7 @@ static void a_restricted_network_only_answers(void)
 	CHECK(icmp(OUTSIDE, 8) == FILTER_BLOCK);
 	CHECK(tcp(OUTSIDE, 80, TH_SYN | TH_ACK) == FILTER_NAT);
 	len = guest_make_udp(&client, frame, 5555, GUEST, 1234, "x", 1);
-	filter_made(&filter, &flows, NOW, frame, len);
+	filter_made(&filter, &datagrams, NOW, frame, len);
 	CHECK(udp(OUTSIDE, 5555) == FILTER_NAT && udp(OUTSIDE, 80) == FILTER_BLOCK);
 }
 

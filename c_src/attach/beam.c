@@ -6,7 +6,7 @@
  * session of its own: there it would see neither ^C nor a changed window, and
  * couldn't be stopped and continued like the program it stands for.
  */
-#include "spawn.h"
+#include "beam.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -43,7 +43,7 @@ static void child(char *const argv[], int link_fd)
 }
 
 /* Starts argv.  *link_fd: our end of the link, *pid: the child.  0 or -errno. */
-int spawn_linked(char *const argv[], int *link_fd, pid_t *pid)
+int beam_start(char *const argv[], int *link_fd, pid_t *pid)
 {
 	int pair[2];
 
@@ -67,7 +67,7 @@ int spawn_linked(char *const argv[], int *link_fd, pid_t *pid)
  * Waits for the child, whose link is closed by now, and after timeout_ms ends
  * it.  Returns its status as waitpid() does, or -errno.
  */
-int spawn_wait(pid_t pid, int timeout_ms)
+int beam_wait(pid_t pid, int timeout_ms)
 {
 	int fd = pidfd_open(pid, 0);
 	struct pollfd poll_fd = {.fd = fd, .events = POLLIN};

@@ -5,7 +5,7 @@
  * The kernel's own queues are the bounds both ways: without credit nothing is
  * read, and what the interface doesn't take at once is dropped and counted.
  */
-#include "link.h"
+#include "device.h"
 
 #include <errno.h>
 #include <net/if.h>
@@ -18,7 +18,7 @@
 /* The loop's list begins with the peer's two. */
 #define LINK_POLL 2
 
-int link_request(struct ifreq *request, const char *interface)
+int device_request(struct ifreq *request, const char *interface)
 {
 	size_t len = strlen(interface);
 
@@ -29,18 +29,18 @@ int link_request(struct ifreq *request, const char *interface)
 	return 0;
 }
 
-int link_make(struct uplink *uplink, int fd, int socket, const char *interface)
+int device_make(struct uplink *uplink, int fd, int socket, const char *interface)
 {
 	struct ifreq request;
-	struct link *link;
-	int err = link_request(&request, interface);
+	struct device *link;
+	int err = device_request(&request, interface);
 
 	if (err)
 		return err;
 	link = malloc(sizeof(*link));
 	if (!link)
 		return -ENOMEM;
-	*link = (struct link){.fd = fd};
+	*link = (struct device){.fd = fd};
 	if (ioctl(socket, SIOCGIFMTU, &request) == 0)
 		link->mtu = (unsigned int)request.ifr_mtu;
 	if (ioctl(socket, SIOCGIFINDEX, &request) == 0)
@@ -54,25 +54,25 @@ int link_make(struct uplink *uplink, int fd, int socket, const char *interface)
 	return 0;
 }
 
-bool link_has_room(const struct uplink *uplink)
+bool device_has_room(const struct uplink *uplink)
 {
 	return gather_has_room(&uplink->gathers[UPLINK_NET]);
 }
 
-int link_watch(struct uplink *uplink, int *timeout)
+int device_watch(struct uplink *uplink, int *timeout)
 {
-	short events = link_has_room(uplink) ? POLLIN : 0;
+	short events = device_has_room(uplink) ? POLLIN : 0;
 
 	*timeout = -1;
 	return polls_add(&uplink->polls, uplink->link->fd, events) < 0 ? -ENOMEM : 0;
 }
 
-bool link_is_ready(const struct uplink *uplink)
+bool device_is_ready(const struct uplink *uplink)
 {
 	return polls_events(&uplink->polls, LINK_POLL) != 0;
 }
 
-void link_received(struct uplink *uplink, const uint8_t *frame, size_t len)
+void device_received(struct uplink *uplink, const uint8_t *frame, size_t len)
 {
 	if (len < BATCH_FLOW || len > uplink->link->mtu + EVUM_NIC_OVERHEAD) {
 		uplink->counters.rx_dropped++;
@@ -81,7 +81,7 @@ void link_received(struct uplink *uplink, const uint8_t *frame, size_t len)
 	uplink_deliver(uplink, UPLINK_NET, frame, frame + BATCH_FLOW, len - BATCH_FLOW);
 }
 
-void link_sent(struct uplink *uplink, size_t len, ssize_t result)
+void device_sent(struct uplink *uplink, size_t len, ssize_t result)
 {
 	if (result < 0) {
 		uplink->counters.tx_dropped++;
@@ -91,7 +91,7 @@ void link_sent(struct uplink *uplink, size_t len, ssize_t result)
 	uplink->counters.tx_bytes += len;
 }
 
-void link_close(struct uplink *uplink)
+void device_close(struct uplink *uplink)
 {
 	fd_close(&uplink->link->fd);
 	free(uplink->link);
