@@ -6,7 +6,8 @@
 %% machines is this module, which is sent there.
 -module(cluster_SUITE).
 
--export([all/0, suite/0, init_per_suite/1, end_per_suite/1, init_per_testcase/2, end_per_testcase/2]).
+-export([all/0, suite/0, groups/0, init_per_suite/1, end_per_suite/1, init_per_group/2, end_per_group/2,
+         init_per_testcase/2, end_per_testcase/2]).
 -compile([export_all, nowarn_export_all]).
 
 -import(evum_test_lib, [sh/1, until/1, until/2]).
@@ -20,12 +21,17 @@ suite() -> [{timetrap, {seconds, 120}}].
 all() ->
     [
         three_machines_join_a_host_that_was_no_node, three_machines_join_a_host_with_a_short_name,
-        three_machines_join_the_host_of_an_ordinary_user,
-        a_cut_is_seen_by_both_sides_and_not_by_the_host, a_hidden_host_keeps_its_machines_through_a_cut,
-        overlapping_partitions_cost_a_visible_host_its_links,
+        three_machines_join_the_host_of_an_ordinary_user, {group, cuts},
         machines_reach_of_the_host_its_distribution_only, an_uplink_that_is_killed_costs_links_only,
         a_node_of_another_host_reaches_a_machine, a_node_of_this_host_reaches_a_machine_behind_a_tap
     ].
+
+%% They wait most of the time: each has its host, at the same time.
+groups() ->
+    [{cuts, [], [
+        a_cut_is_seen_by_both_sides_and_not_by_the_host, a_hidden_host_keeps_its_machines_through_a_cut,
+        overlapping_partitions_cost_a_visible_host_its_links
+    ]}].
 
 init_per_suite(Config) ->
     case evum_test_host:possible() of
@@ -34,12 +40,25 @@ init_per_suite(Config) ->
     end.
 
 end_per_suite(Config) -> evum_test_lib:end_suite(Config).
+
+init_per_group(cuts, Config) ->
+    [{cuts, _, Cases}] = groups(),
+    Seen = evum_test_lib:parallel([fun() -> {Case, catch run(Case, ?LONG)} end || Case <- Cases]),
+    [{seen, Seen} | Config].
+
+end_per_group(cuts, _Config) -> ok.
+
 init_per_testcase(Case, Config) -> evum_test_lib:begin_case(Case, Config).
 end_per_testcase(Case, Config) -> evum_test_lib:end_case(Case, Config).
 
 %% Runs a claim of this module, `Case' with _claim, on a host of its own.
-on_host(Case, Options) ->
-    {ok, Seen} = evum_test_host:run(?MODULE, claim, [list_to_existing_atom(atom_to_list(Case) ++ "_claim")], Options),
+on_host(Case, Options) -> {ok, _} = run(Case, Options).
+
+run(Case, Options) -> evum_test_host:run(?MODULE, claim, [list_to_existing_atom(atom_to_list(Case) ++ "_claim")], Options).
+
+%% What was seen on the case's host.
+cut_seen(Case, Config) ->
+    {Case, {ok, Seen}} = lists:keyfind(Case, 1, proplists:get_value(seen, Config)),
     ct:log("seen: ~tp", [Seen]).
 
 claim(Claim) ->
@@ -209,7 +228,7 @@ cut() ->
 %% Of a | b, c.
 torn([A, B, C]) -> [{A, B}, {A, C}, {B, A}, {C, A}].
 
-a_cut_is_seen_by_both_sides_and_not_by_the_host(_) -> on_host(?FUNCTION_NAME, ?LONG).
+a_cut_is_seen_by_both_sides_and_not_by_the_host(Config) -> cut_seen(?FUNCTION_NAME, Config).
 
 a_cut_is_seen_by_both_sides_and_not_by_the_host_claim() ->
     [A, B, C] = Machines = nodes_abc(#{}),
@@ -225,7 +244,7 @@ a_cut_is_seen_by_both_sides_and_not_by_the_host_claim() ->
     mesh([node() | Machines]),
     Lost.
 
-a_hidden_host_keeps_its_machines_through_a_cut(_) -> on_host(?FUNCTION_NAME, ?LONG).
+a_hidden_host_keeps_its_machines_through_a_cut(Config) -> cut_seen(?FUNCTION_NAME, Config).
 
 a_hidden_host_keeps_its_machines_through_a_cut_claim() ->
     [A, B, C] = Machines = nodes_abc(#{host_link => hidden}),
@@ -251,7 +270,7 @@ a_hidden_host_keeps_its_machines_through_a_cut_claim() ->
     receive {nodedown, Node, _} -> error({lost, Node}) after 0 -> Lost end.
 
 %% As OTP has it: who sees both sides of a cut must not stay between them.
-overlapping_partitions_cost_a_visible_host_its_links(_) -> on_host(?FUNCTION_NAME, ?LONG).
+overlapping_partitions_cost_a_visible_host_its_links(Config) -> cut_seen(?FUNCTION_NAME, Config).
 
 overlapping_partitions_cost_a_visible_host_its_links_claim() ->
     Machines = nodes_abc(#{args => ["-kernel", "prevent_overlapping_partitions", "true"]}),
