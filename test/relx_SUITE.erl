@@ -61,12 +61,14 @@ two_of(Release) ->
     [ok, ok] = [evum_node:stop(Vm) || Vm <- [One, Two]],
     ok.
 
+%% Its name and its cookie are those of its vm.args.
 one_of(Release) ->
     {ok, _} = application:ensure_all_started(evum),
-    {ok, Vm, Node} = evum_node:start(#{name => seal, release => Release}),
+    {ok, Vm, 'seal@127.0.0.1' = Node} = evum_node:start(#{release => Release}),
     Seal = seal(),
     Seal = rpc:call(Node, seal, seal, [?BYTES]),
     {'tlsv1.3', Seal} = rpc:call(Node, seal, ask, [Node, ?BYTES]),
+    seal_cookie = rpc:call(Node, erlang, get_cookie, []),
     its_own_words(Node),
     ok = evum_node:stop(Vm).
 
