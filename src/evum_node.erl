@@ -35,7 +35,8 @@
 %% where it doesn't run. On one with `{tap, _}' or `{packet, _}' it is given with an address, `{Net, #{ip =>
 %% Ip}}': the node is `Name@Ip', which an epmd in the machine tells whoever can reach it, and
 %% nobody is connected when this returns. `host_link': `visible', or `hidden': nodes of machines don't know
-%% this one, which sees them. `net_ticktime' (s; 8): a node that was cut off is down to the
+%% this one, which sees them; a link that was lost net_kernel:hidden_connect_node/1 makes again, while a
+%% ping would make one that they see. `net_ticktime' (s; 8): a node that was cut off is down to the
 %% others after three to five quarters of it.
 %%
 %% Of the machine: `mem' (MiB; what the image needs), `owner', `console', `life', `wait_boot' or `timeout' (ms,
@@ -142,20 +143,27 @@ identity(#{name := Name, cookie := Cookie, baked := Baked, network := Network}) 
 
 %% --- the boot -------------------------------------------------------------------------
 
-boot(Plan) ->
+boot(#{wait_boot := Wait} = Plan) ->
+    Begun = erlang:monotonic_time(millisecond),
     Watcher = evum_node_boot:start(),
     case take_name(Plan, Watcher) of
-        {ok, Named} -> started(machine(Named, Watcher), Named, Watcher);
+        {ok, Named} ->
+            Machine = machine(Named, Watcher),
+            started(Machine, Named#{wait_boot := left(Wait, Begun)}, Watcher);
         {error, _} = Error -> not_started(Error, Watcher)
     end.
+
+left(false, _Begun) -> false;
+left(Ms, Begun) -> max(1, Begun + Ms - erlang:monotonic_time(millisecond)).
 
 take_name(#{name := undefined} = Plan, Watcher) -> take_first(1, Plan, Watcher);
 take_name(#{name := Name, host := #{host := Host}, told := Told, net_ticktime := TickTime} = Plan, Watcher) ->
     Node = list_to_atom(atom_to_list(Name) ++ "@" ++ Host),
     Where = case Told of #{epmd := true} -> outside; #{} -> inside end,
-    case evum_node_names:take(Name, Node, Where, evum_node_boot:pid(Watcher), TickTime) of
+    case whereis(label(Name)) =:= undefined andalso evum_node_names:take(Name, Node, Where, evum_node_boot:pid(Watcher), TickTime) of
         {ok, Port} -> {ok, Plan#{node => Node, port => Port}};
-        {error, _} = Error -> Error
+        {error, _} = Error -> Error;
+        false -> {error, {name_taken, Name}}
     end.
 
 take_first(N, Plan, Watcher) ->

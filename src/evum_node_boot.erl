@@ -138,25 +138,25 @@ connected(#{node := Node}) -> net_adm:ping(Node) =:= pong.
 hand_over(#boot{vm = Vm, plan = #{owner := Owner, console := Mode}, kept = Kept, timer = Timer}) ->
     _ = erlang:cancel_timer(Timer),
     _ = [evum_vm:call(Vm, {console, none}, ?CALL_MS) || Mode =:= none],
-    give(Owner, Vm, queue:to_list(Kept)).
+    _ = [give(Owner, Mode, Vm, queue:to_list(Kept)) || Owner =/= none],
+    ok.
 
-give(none, _Vm, _Kept) -> ok;
-give(Owner, Vm, Kept) ->
-    lists:foreach(fun(Message) -> Owner ! Message end, Kept),
-    later(Owner, Vm),
-    case evum:give_away(Vm, Owner) of
-        ok -> later(Owner, Vm);
-        %% it ended meanwhile, which the owner finds out
-        {error, _} -> later(Owner, Vm)
-    end.
+%% A machine that ended meanwhile has no owner any more, who finds out by the last message.
+give(Owner, Mode, Vm, Kept) ->
+    _ = [Owner ! Message || Message <- Kept ++ later(Vm), is_wanted(Message, Mode)],
+    _ = evum:give_away(Vm, Owner),
+    _ = [Owner ! Message || Message <- later(Vm), is_wanted(Message, Mode)],
+    ok.
 
-%% What came while what was there was given.
-later(Owner, Vm) ->
+later(Vm) ->
     receive
-        {evum, Vm, _} = Message -> Owner ! Message, later(Owner, Vm);
-        Line when is_binary(Line) -> Owner ! Line, later(Owner, Vm)
-    after 0 -> ok
+        {evum, Vm, _} = Message -> [Message | later(Vm)];
+        Line when is_binary(Line) -> [Line | later(Vm)]
+    after 0 -> []
     end.
+
+is_wanted(Line, none) when is_binary(Line) -> false;
+is_wanted(_Message, _Mode) -> true.
 
 %% --- failures -----------------------------------------------------------------------
 

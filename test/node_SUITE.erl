@@ -134,8 +134,10 @@ too_little_memory_is_told(_) ->
     {error, {too_little_memory, 33, Needed} = Reason} = evum_node:start(#{mem => 33}),
     match = re:run(sentence(Reason), integer_to_list(Needed), [{capture, none}]),
     %% it is enough
+    true = register(node1, self()),
     {ok, Vm, Node} = evum_node:start(#{mem => Needed}),
-    'node1@127.0.0.1' = Node,
+    'node2@127.0.0.1' = Node,
+    true = unregister(node1),
     ok = evum_node:stop(Vm).
 
 words_of_files_are_the_node_s(Config) ->
