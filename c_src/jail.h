@@ -57,8 +57,10 @@ struct jail {
 	size_t dir_count;
 	int client; /* management console: bound in the jail, used outside */
 	int notify;
-	int nics[EVUM_NICS_MAX];       /* listeners: bound in the jail, used outside */
-	int locks[EVUM_DISKS_MAX + 1]; /* held as long as a process of the machine lives */
+	int nics[EVUM_NICS_MAX]; /* listeners: bound in the jail, used outside */
+	/* Of the disks, in their order, the initramfs and the run directory: held as long
+	 * as a process of the machine lives. */
+	int locks[EVUM_DISKS_MAX + 2];
 	size_t lock_count;
 	int control; /* see jail_report */
 };

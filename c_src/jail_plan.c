@@ -182,6 +182,17 @@ static int take_disk(struct jail *jail, unsigned int number, struct layer_ids *b
 	return 0;
 }
 
+/* So that a cache of images keeps what a machine may boot from again. */
+static void lock_initramfs(struct jail *jail)
+{
+	int fd = open(jail->config->initramfs, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+
+	if (fd < 0)
+		return;
+	jail->locks[jail->lock_count++] = fd;
+	(void)lock_soon(fd, LOCK_SH | LOCK_NB);
+}
+
 static int plan_disks(struct jail *jail, struct evum_error *error)
 {
 	struct layer_ids below = {.count = 0};
@@ -405,6 +416,8 @@ int jail_plan(struct jail *jail, const struct evum_config *config, struct evum_e
 	err = err ? err : plan_kernel(jail, error);
 	err = err ? err : plan_boot_files(jail, error);
 	err = err ? err : plan_disks(jail, error);
+	if (!err)
+		lock_initramfs(jail);
 	err = err ? err : plan_host(jail, error);
 	err = err ? err : plan_shares(jail, error);
 	return err ? err : plan_cpu(jail, error);

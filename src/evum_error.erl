@@ -417,6 +417,7 @@ option(Key) -> f("there is no option ~tp, or it can't have that value", [Key]).
 resource(syntax) -> "it isn't {application, Name, Properties}";
 resource(name) -> "its name isn't that of the application in it";
 resource(vsn) -> "its vsn must be letters, digits and . _ + ~ -";
+resource({no_beam, Module}) -> f("it lists the module ~ts, whose beam isn't there", [Module]);
 resource(too_big) -> "it is larger than a megabyte";
 resource(Posix) -> posix(Posix).
 

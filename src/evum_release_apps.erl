@@ -70,11 +70,19 @@ checked({application, Name, Spec}, File) when is_atom(Name), is_list(Spec) ->
     Vsn = proplists:get_value(vsn, Spec, ""),
     Wanted = atom_to_list(Name) ++ ".app",
     case is_word(Vsn) andalso filename:basename(File) of
-        Wanted -> #{name => Name, vsn => Vsn, ebin => filename:dirname(File), spec => Spec, start => permanent};
+        Wanted -> #{name => Name, vsn => Vsn, ebin => with_modules(Spec, File), spec => Spec, start => permanent};
         false -> throw({bad_app, File, vsn});
         _ -> throw({bad_app, File, name})
     end;
 checked(_, File) -> throw({bad_app, File, syntax}).
+
+%% In embedded mode a node doesn't start without one of them.
+with_modules(Spec, File) ->
+    Ebin = filename:dirname(File),
+    Beams = case file:list_dir(Ebin) of {ok, Files} -> sets:from_list(Files); {error, Posix} -> throw({bad_app, File, Posix}) end,
+    _ = [throw({bad_app, File, {no_beam, Module}})
+         || Module <- proplists:get_value(modules, Spec, []), not sets:is_element(atom_to_list(Module) ++ ".beam", Beams)],
+    Ebin.
 
 %% It becomes a part of a directory's name.
 is_word(Vsn) ->

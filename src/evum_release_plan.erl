@@ -39,7 +39,7 @@ plan(#{apps := Started, paths := Dirs, epmd := Epmd} = Options) ->
         _ -> running(evum_release_apps:closure(Started, Loaded))
     end,
     More = programs(Home, Vsn, ["epmd" || Epmd]) ++ guest() ++ [File || #{name := Name, ebin := Ebin} <- Code, File <- lib(Name, Ebin)],
-    started(maps:get(start, Options, none), Plan#{
+    with_calls(Options, Plan#{
         erts := Vsn,
         files := Files ++ More,
         paths := Paths ++ [Name || #{name := Name} <- Code] ++ ["evum_guest"]
@@ -76,16 +76,19 @@ guest() ->
     Ebin = filename:join(filename:dirname(evm_cfg:priv_dir()), "ebin"),
     [{iolist_to_binary(["erlang/lib/evum_guest/ebin/", Beam]), filename:join(Ebin, Beam)} || Module <- ?GUEST_MODULES, Beam <- [atom_to_list(Module) ++ ".beam"]].
 
-%% Better told here than by a machine that crashes at its boot. What the emulator itself has is no file.
-started(none, Plan) -> Plan;
-started({Module, Function, Args} = Start, #{files := Files} = Plan) ->
+%% Better told here than by a machine that crashes at its boot.
+with_calls(Options, #{files := Files} = Plan) ->
+    _ = [called(Call, Files) || Key <- [start, calls], {ok, Call} <- [maps:find(Key, Options)]],
+    maps:merge(Plan, maps:with([start], Options)).
+
+%% What the emulator itself has is no file.
+called({Module, Function, Args}, Files) ->
     Beam = list_to_binary(atom_to_list(Module) ++ ".beam"),
     Exported = case [File || {Name, File} <- Files, filename:basename(Name) =:= Beam] of
         [File | _] -> exports(File);
-        [] -> [Export || erlang:module_loaded(Module), code:which(Module) =:= preloaded, Export <- Module:module_info(exports)]
+        [] -> [Export || code:which(Module) =:= preloaded, Export <- Module:module_info(exports)]
     end,
-    lists:member({Function, length(Args)}, Exported) orelse throw({bad_start, {Module, Function, length(Args)}}),
-    Plan#{start => Start}.
+    lists:member({Function, length(Args)}, Exported) orelse throw({bad_start, {Module, Function, length(Args)}}).
 
 exports(File) ->
     {_, Bytes} = evum_release_files:read(File),

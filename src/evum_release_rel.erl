@@ -14,6 +14,7 @@
 -spec plan(file:filename()) -> map().
 plan(Dir) ->
     {Erts, Vsn} = versions(Dir),
+    Runtime = erts(Dir, Erts),
     Home = filename:join([Dir, "releases", Vsn]),
     {Name, Apps} = rel(Home, Vsn),
     Place = filename:join("/erlang/releases", Vsn),
@@ -21,7 +22,7 @@ plan(Dir) ->
     #{words := Words} = Args = vm_args(filename:join(Home, "vm.args")),
     Config = text(filename:join(Home, "sys.config")),
     #{
-        erts => {erts(Dir, Erts), Erts},
+        erts => {Runtime, Erts},
         files => [File || App <- Apps, File <- lib(Dir, App, Name)] ++ files(Dir, Home, Vsn, [<<"vm.args">>, <<"sys.config">>, list_to_binary(Boot ++ ".boot")]),
         paths => [],
         boot => {there, iolist_to_binary([tl(Place), $/, Boot]), filename:join(Home, Boot ++ ".boot")},
