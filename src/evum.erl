@@ -513,7 +513,7 @@ i() ->
     row(["label", "pid", "dist", "state", "ip", "mem", "up", "os pids"]),
     lists:foreach(fun row/1, [cells(Vm, info(Vm)) || #{pid := Vm} <- evm:list()]).
 
-row(Cells) -> io:format("~-16ts~-12ts~-12ts~-10ts~-16ts~6ts~10ts  ~ts~n", Cells).
+row(Cells) -> io:format("~-16.15ts~-12.11ts~-12.11ts~-10.9ts~-16.15ts~6ts~10ts  ~ts~n", Cells).
 
 cells(Vm, {error, Reason}) -> ["-", pid_to_list(Vm), "-", io_lib:format("~0p", [Reason]), "-", "-", "-", "-"];
 cells(Vm, #{label := Label, dist := Dist, state := State, ip := Ip, mem := Mem, uptime := Uptime, os_pids := Pids}) ->
