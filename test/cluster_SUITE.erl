@@ -21,7 +21,7 @@ suite() -> [{timetrap, {seconds, 120}}].
 all() ->
     [
         three_machines_join_a_host_that_was_no_node, three_machines_join_a_host_with_a_short_name,
-        three_machines_join_the_host_of_an_ordinary_user, {group, cuts},
+        three_machines_join_the_host_of_an_ordinary_user, a_host_in_a_cluster_of_its_own_stays_there, {group, cuts},
         machines_reach_of_the_host_its_distribution_only, an_uplink_that_is_killed_costs_links_only,
         a_node_of_another_host_reaches_a_machine, a_node_of_this_host_reaches_a_machine_behind_a_tap
     ].
@@ -176,6 +176,22 @@ three_machines_join_the_host_of_an_ordinary_user(_) ->
             end;
         _ -> {skip, "it is one"}
     end.
+
+%% Other nodes of the host's can't reach machines: a visible link would be given up for them.
+a_host_in_a_cluster_of_its_own_stays_there(_) -> on_host(?FUNCTION_NAME, ?LONG).
+
+a_host_in_a_cluster_of_its_own_stays_there_claim() ->
+    {ok, Peer, Other} = peer:start_link(#{
+        name => other, host => "127.0.0.1", longnames => true, args => ["-setcookie", "hosts", "-start_epmd", "false"]}),
+    [Other] = nodes(),
+    A = node_of(a, #{host_link => hidden}),
+    B = node_of(b, #{host_link => hidden}),
+    [Other] = nodes(),
+    [A, B] = lists:sort(nodes(hidden)),
+    [_] = erpc:call(Other, erlang, nodes, [connected]),
+    [works(node(), Node) || Node <- [A, B]],
+    works(A, B),
+    peer:stop(Peer).
 
 %% --- cuts ---------------------------------------------------------------------------------------
 
