@@ -36,7 +36,7 @@
 %% Ip}}': the node is `Name@Ip', which an epmd in the machine tells whoever can reach it, and
 %% nobody is connected when this returns. `host_link': `visible', or `hidden': nodes of machines don't know
 %% this one, which sees them; a link that was lost net_kernel:hidden_connect_node/1 makes again, while a
-%% ping would make one that they see. `net_ticktime' (s; 8): a node that was cut off is down to the
+%% ping would make one that they see. Where this node has visible links to others than its machines, `hidden' it must be. `net_ticktime' (s; 8): a node that was cut off is down to the
 %% others after three to five quarters of it.
 %%
 %% Of the machine: `mem' (MiB; what the image needs), `owner', `console', `life', `wait_boot' or `timeout' (ms,
@@ -110,11 +110,18 @@ inside(Sw, #{gateway := Gateway, domain := Domain}, Plan, Known) ->
     case Plan of
         #{host_link := hidden} -> {ok, Known#{told => Told}};
         #{host := #{node := Node, port := Port}} ->
+            ok = warn([Other || Other <- nodes(), evum_node_names:find(Other) =:= {error, noproc}]),
             case evum_switch:host_port(Sw, Port) of
                 ok -> {ok, Known#{told => Told#{host => {Node, Port}}}};
                 {error, _} = Error -> Error
             end
     end.
+
+%% Others that see this node are told of the machine's, and can't reach it.
+warn([]) -> ok;
+warn(Others) ->
+    logger:warning("evum: ~tp can't reach the nodes of machines, for which global will disconnect those from this node: "
+                   "start them with host_link hidden, or the former with -kernel prevent_overlapping_partitions false", [Others]).
 
 outside(#{nic := #{ip := Ip}} = Known) -> {ok, Known#{told => #{epmd => true}, host => #{domain => long, host => inet:ntoa(Ip)}}};
 outside(#{switch := Sw}) -> {error, {no_ip, Sw}}.

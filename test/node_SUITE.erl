@@ -125,7 +125,7 @@ what_fails_at_boot_comes_back(_) ->
     true = lists:any(fun(Line) -> string:find(Line, "oh_no") =/= nomatch end, Lines),
     match = re:run(sentence(Reason), "ended with status 1.*oh_no", [dotall, {capture, none}]),
     {error, {node_failed, {exit_status, 1}, _}} = evum_node:start(#{name => sample, start => {file, read_file, ["/nowhere"]}}),
-    {error, {node_failed, timeout, _}} = evum_node:start(#{name => sample, start => {timer, sleep, [infinity]}, wait_boot => 8000}),
+    {error, {node_failed, timeout, _}} = evum_node:start(#{name => sample, start => {timer, sleep, [infinity]}, wait_boot => 4000}),
     {error, {node_failed, {shutdown, halted}, _}} = evum_node:start(#{name => sample, start => {erlang, halt, []}}),
     false = lists:member("sample", names()),
     [] = flush().
@@ -138,7 +138,7 @@ too_little_memory_is_told(_) ->
     {ok, Vm, Node} = evum_node:start(#{mem => Needed}),
     'node2@127.0.0.1' = Node,
     true = unregister(node1),
-    ok = evum_node:stop(Vm).
+    ok = evum:crash(Vm).
 
 words_of_files_are_the_node_s(Config) ->
     Dir = ?config(priv_dir, Config),
@@ -159,12 +159,12 @@ words_of_files_are_the_node_s(Config) ->
     #{label := 'my-app'} = evum:info(Vm),
     %% what is in no command line of the host's nobody reads there
     {1, <<>>, _} = sh("grep -la [s]o-secret /proc/[0-9]*/cmdline"),
-    ok = evum_node:stop('my_app'),
+    ok = evum:crash('my-app'),
     %% options go before files
     {ok, Vm2, 'other@127.0.0.1' = Other} = evum_node:start(#{vm_args => Args, name => other, cookie => "mine", sys_config => [{kernel, [{mine, 7}]}]}),
     mine = rpc:call(Other, erlang, get_cookie, []),
     {ok, 7} = rpc:call(Other, application, get_env, [kernel, mine]),
-    ok = evum_node:stop(Vm2).
+    ok = evum:crash(Vm2).
 
 the_console_is_a_shell(_) ->
     {ok, #{image := Image}} = evum_release:bake(#{}),
@@ -194,7 +194,7 @@ a_hidden_link_is_the_host_s_alone(_) ->
     ok = evum:await(Vm, {text, "{said,pang}"}, 15000),
     true = net_kernel:hidden_connect_node(Node),
     true = rpc:call(Node, application, get_env, [kernel, prevent_overlapping_partitions]) =/= {ok, false},
-    ok = evum_node:stop(Vm).
+    ok = evum:crash(Vm).
 
 the_end_of_who_waits_ends_it(_) ->
     {Pid, Monitor} = spawn_monitor(fun() -> evum_node:start(#{name => sample}) end),
@@ -212,7 +212,7 @@ nobody_has_to_wait(_) ->
     receive {nodeup, Node} -> ok end,
     expect(Vm, up, 10000),
     ok = net_kernel:monitor_nodes(false),
-    ok = evum_node:stop(Vm),
+    ok = evum:crash(Vm),
     %% nobody waits for its failure either
     {ok, Bad, Node} = evum_node:start(#{name => sample, wait_boot => false, start => {erlang, halt, [3]}}),
     {exit_status, 3} = monitored(monitor(process, Bad), Bad, 20000),
@@ -227,7 +227,7 @@ a_host_with_a_short_name_has_machines_claim() ->
     pong = net_adm:ping(Node),
     pong = rpc:call(Node, net_adm, ping, [node()]),
     [Node] = nodes(),
-    ok = evum_node:stop(Vm).
+    ok = evum:crash(Vm).
 
 an_ordinary_user_has_nodes(_) ->
     case sh("id -u") of
@@ -258,7 +258,7 @@ an_epmd_that_comes_back_knows_them_claim() ->
     [ok = evum_test_lib:kill(list_to_integer(Pid), "KILL") || "pid=" ++ Pid <- string:lexemes(binary_to_list(Pids), "\n")],
     until(fun() -> case evum_epmd:names() of {ok, Names} -> lists:keymember("sample", 1, Names); {error, _} -> false end end, 10000),
     pong = net_adm:ping(Node),
-    ok = evum_node:stop(Vm).
+    ok = evum:crash(Vm).
 
 on_host(Case) -> on_host(Case, #{}).
 
