@@ -13,6 +13,24 @@
 #define START_LOG "start /k /i /usr/lib/uml/modules h mem=64 root=0"
 #define START_LOG_END " cpu=0:0 verbose=0 log=0 window=0\n"
 
+/* A number of a process, from its file in /proc; -1: it has no such field. */
+static inline long status_field(pid_t pid, const char *file, const char *field, int base)
+{
+	char name[64];
+	char line[256];
+	long value = -1;
+	FILE *status;
+
+	snprintf(name, sizeof(name), "/proc/%d/%s", (int)pid, file);
+	status = fopen(name, "re");
+	CHECK(status != NULL);
+	while (fgets(line, sizeof(line), status))
+		if (strncmp(line, field, strlen(field)) == 0)
+			value = strtol(line + strlen(field), NULL, base);
+	fclose(status);
+	return value;
+}
+
 static inline void start_and_greet(struct peer *peer)
 {
 	peer_start(peer);
