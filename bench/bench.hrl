@@ -19,7 +19,7 @@ median(Numbers) -> lists:nth((length(Numbers) + 1) div 2, lists:sort(Numbers)).
 table(Base, Unit, Rows) ->
     Limit = median(proplists:get_value(Base, Rows)),
     [
-        io_lib:format("| what | median ~s | min–max | × ~s |~n|---|---|---|---|~n", [Unit, Base]),
+        io_lib:format("| what | median ~ts | min–max | × ~ts |~n|---|---|---|---|~n", [Unit, Base]),
         [
             io_lib:format("| ~ts | ~.2f | ~.2f–~.2f | ~.2f |~n", [
                 Name, float(median(Ns)), float(lists:min(Ns)), float(lists:max(Ns)), median(Ns) / Limit
