@@ -22,7 +22,7 @@ what(Dir) ->
         false -> #{paths => [Dir]}
     end.
 
-done({ok, #{image := Image, bytes := Bytes, mem := Mem}}) ->
+done({ok, #{image := Image, bytes := Bytes, least := Mem}}) ->
     io:put_chars([Image, $\n]),
     say(io_lib:format("~b bytes; a machine needs ~b MiB to boot it", [Bytes, Mem])),
     0;

@@ -39,7 +39,7 @@
 %% ping would make one that they see. Where this node has visible links to others than its machines, `hidden' it must be. `net_ticktime' (s; 8): a node that was cut off is down to the
 %% others after three to five quarters of it.
 %%
-%% Of the machine: `mem' (MiB; what the image needs), `owner', `console', `life', `wait_boot' or `timeout' (ms,
+%% Of the machine: `mem' (MiB; what the image needs, and 32), `owner', `console', `life', `wait_boot' or `timeout' (ms,
 %% 60000, all in all after the bake; `false' returns as soon as the machine is made), `kernel', `cpu', `on_reboot',
 %% `verbose', `share', `state'. The owner is sent what the console showed while it booted, the last 1000
 %% lines, when the node is up. When the machine ends, this node is disconnected from it at
@@ -131,9 +131,9 @@ image(#{image := none, bake := What, told := Told, start := Start} = Plan) ->
     needs(evum_release:bake(maps:merge(maps:merge(What, Calls), maps:with([epmd], Told))), Plan);
 image(#{image := File} = Plan) -> needs(evum_release:info(File), Plan).
 
-needs({ok, #{image := File, mem := Least} = Baked}, #{mem := Mem}) ->
+needs({ok, #{image := File, mem := Default, least := Least} = Baked}, #{mem := Mem}) ->
     case Mem of
-        default -> {ok, #{image => File, mem => Least, baked => Baked}};
+        default -> {ok, #{image => File, mem => Default, baked => Baked}};
         _ when Mem >= Least -> {ok, #{image => File, baked => Baked}};
         _ -> {error, {too_little_memory, Mem, Least}}
     end;

@@ -23,7 +23,7 @@
 }.
 -type call() :: {module(), atom(), [term()]}.
 -type answer() :: #{
-    image := file:filename(), bytes := pos_integer(), unpacked := pos_integer(), mem := pos_integer(),
+    image := file:filename(), bytes := pos_integer(), unpacked := pos_integer(), least := pos_integer(), mem := pos_integer(),
     name => binary(), cookie => binary()
 }.
 
@@ -52,8 +52,8 @@
 %% `output': a file that the image is written to, packed by gzip, for transport.
 %%
 %% `image' is the image's file (an initramfs: a cpio archive), `bytes' its size, `unpacked' that
-%% of what is in it (1 GiB at most), `mem' the MiB that a machine needs at least to boot it;
-%% `name' and `cookie' those of a release.
+%% of what is in it (1 GiB at most), `least' the MiB that a machine needs to boot it, `mem'
+%% those that a node has by default, `name' and `cookie' those of a release.
 %%
 %% Errors: `{bad_option, Key}', `{missing_application, App, NeededBy}', `{bad_path, Dir, Why}',
 %% `{bad_app, File, Why}', `{bad_beam, File}', `{bad_release, Text}', `{no_release, Dir, What}',
@@ -106,7 +106,7 @@ sizes({{ok, <<"070701">>}, {ok, _}, {ok, _}, {ok, Bytes}}, Image) -> sizes(Image
 sizes(_, Image) -> {error, {bad_image, Image, enoexec}}.
 
 sizes(Image, Bytes, Unpacked) ->
-    {ok, #{image => Image, bytes => Bytes, unpacked => Unpacked, mem => evum_release_node:mem(Unpacked)}}.
+    {ok, #{image => Image, bytes => Bytes, unpacked => Unpacked, mem => evum_release_node:mem(Unpacked), least => evum_release_node:least(Unpacked)}}.
 
 %% --- options -------------------------------------------------------------------------
 

@@ -5,13 +5,17 @@
 %% `arg WORD', the first of which is the program.
 -module(evum_release_node).
 
--export([file/1, words/1, flags/0, mem/1]).
+-export([file/1, words/1, flags/0, least/1, mem/1]).
 
 %% who tells where other nodes are
 -define(GUEST, ["-epmd_module", "evum_guest", "-start_epmd", "false"]).
 -define(MIB, 1048576).
-%% MiB: the kernel, the emulator and what Erlang has at rest
--define(MEM_REST, 64).
+%% MiB: the kernel 13, the emulator and Erlang at rest 32 (35 with ssl), and some to start by
+-define(REST, 51).
+%% MiB: the kernel while the image is there twice, as it was given and unpacked
+-define(UNPACKING, 24).
+%% MiB for a node's own work, where nobody says how much
+-define(WORK, 32).
 
 %% @doc The file: `erts' the version, `boot' the boot file without its ending, `paths' the
 %% applications whose beams go before the others', `words' what the release adds.
@@ -44,5 +48,11 @@ flags() ->
     ].
 
 %% @doc The least memory that a machine boots an image with: MiB, from the bytes that it has unpacked.
+-spec least(non_neg_integer()) -> pos_integer().
+least(Unpacked) ->
+    Image = (Unpacked + ?MIB - 1) div ?MIB,
+    max(Image + ?REST, 2 * Image + ?UNPACKING).
+
+%% @doc What it gets where nothing else is asked for, MiB.
 -spec mem(non_neg_integer()) -> pos_integer().
-mem(Unpacked) -> ?MEM_REST + (2 * Unpacked + ?MIB - 1) div ?MIB.
+mem(Unpacked) -> least(Unpacked) + ?WORK.
