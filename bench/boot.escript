@@ -6,6 +6,7 @@
 %% once; a program in a machine; and what a machine costs in memory.
 -mode(compile).
 -include("bench.hrl").
+-include("memory.hrl").
 
 -define(ROUNDS, 15).
 -define(KERNEL, "/usr/bin/linux.uml").
@@ -140,15 +141,3 @@ pss(Mem) ->
     Row = {Mem, pss_of(Port), lists:sum([pss_of(P) || P <- descendants(Jail)])},
     ok = evm:stop(Vm),
     Row.
-
-descendants(Pids) ->
-    lists:usort(Pids ++ lists:append([descendants(children(P)) || P <- Pids])).
-
-children(Pid) ->
-    {ok, List} = file:read_file(io_lib:format("/proc/~b/task/~b/children", [Pid, Pid])),
-    [binary_to_integer(P) || P <- string:lexemes(List, " ")].
-
-pss_of(Pid) ->
-    {ok, Text} = file:read_file(io_lib:format("/proc/~b/smaps_rollup", [Pid])),
-    {match, [Kb]} = re:run(Text, "\nPss: *([0-9]+)", [{capture, all_but_first, binary}]),
-    binary_to_integer(Kb).

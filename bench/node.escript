@@ -5,6 +5,7 @@
 %% between nodes cost, beside two nodes of the host's.
 -mode(compile).
 -include("bench.hrl").
+-include("memory.hrl").
 
 -define(ROUNDS, 11).
 -define(TALKS, 5).
@@ -90,8 +91,8 @@ memory() ->
         {"crypto and ssl besides", #{apps => [ssl]}}
     ]],
     [
-        "| memory of a node at rest | of the image MiB | guest used MiB | erlang:memory(total) MiB | least mem | default mem | free then MiB |\n"
-        "|---|---|---|---|---|---|---|\n",
+        "| memory of a node at rest | of the image MiB | guest used MiB | erlang:memory(total) MiB | host's MiB | least mem | default mem | free then MiB |\n"
+        "|---|---|---|---|---|---|---|---|\n",
         Rows
     ].
 
@@ -102,8 +103,10 @@ at_rest(Name, Opts) ->
     {ok, Text} = erpc:call(Node, file, read_file, ["/proc/meminfo"]),
     [Total, Free] = [kib(Key, Text) / 1024 || Key <- ["MemTotal", "MemAvailable"]],
     Erlang = erpc:call(Node, erlang, memory, [total]) / 1048576,
+    #{os_pids := Pids} = evum:info(Vm),
+    Host = lists:sum([pss_of(Pid) || Pid <- descendants(Pids)]) / 1024,
     stop({Vm, Node}),
-    io_lib:format("| ~s | ~.1f | ~.1f | ~.1f | ~b | ~b | ~.1f |~n", [Name, Unpacked / 1048576, Total - Free, Erlang, Least, Mem, Free]).
+    io_lib:format("| ~s | ~.1f | ~.1f | ~.1f | ~.1f | ~b | ~b | ~.1f |~n", [Name, Unpacked / 1048576, Total - Free, Erlang, Host, Least, Mem, Free]).
 
 kib(Key, Text) ->
     {match, [Kib]} = re:run(Text, "^" ++ Key ++ ": *([0-9]+)", [multiline, {capture, all_but_first, binary}]),
