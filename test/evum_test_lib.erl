@@ -64,8 +64,13 @@ left() ->
         ++ [{port, P} || P <- erlang:ports(), {name, Name} <- [erlang:port_info(P, name)], string:find(Name, "priv/evum_") =/= nomatch]
         ++ [{process, Pid, Name} || {Pid, Name} <- marked()]
         ++ sockets()
-        ++ [{directory, D} || D <- filelib:wildcard("/tmp/evum-??????") ++ filelib:wildcard("/dev/shm/evum-*")
-               ++ filelib:wildcard("/tmp/evum-ctl-" ++ os:getpid() ++ "-*")].
+        ++ [{directory, D} || D <- filelib:wildcard("/tmp/evum-??????") ++ filelib:wildcard("/dev/shm/evum-*"), not is_held(D)]
+        ++ [{directory, D} || D <- filelib:wildcard("/tmp/evum-ctl-" ++ os:getpid() ++ "-*")].
+
+%% One whose lock is held is some process's, which is looked for itself, or another BEAM's.
+is_held(Dir) ->
+    Lock = filename:join(Dir, "lock"),
+    filelib:is_regular(Lock) andalso element(1, sh(["flock -n ", Lock, " true"])) =/= 0.
 
 sockets() ->
     {ok, Table} = file:read_file("/proc/net/unix"),

@@ -3,8 +3,8 @@
 # Runs the tests, or a part of them, and sums them up.  Called by ./evum test.
 #
 # usage: run.sh [c | lint | prop | eunit | ct [SUITE]]
-# Of all, what has times to keep runs in a row, and beside it, with what CPU it
-# leaves, what has none: lint, properties and fuzzers.
+# Of all, what has times to keep goes first, and beside it, with what CPU it leaves,
+# what has none: lint, properties and fuzzers. The suites go two ways side by side.
 #
 # Every runner reports by junit file, so that what is counted is what ran; a
 # runner that failed without a failed case, or ran no case, counts as one
@@ -200,13 +200,54 @@ eunit() {
 	junit eunit "$status" "$build"/test/eunit/TEST-*.xml
 }
 
+# A way has what goes by names that all of a host's Erlang nodes share (its epmd), what
+# calls rebar3, and networks; the other one has the other suites.
+first_suites="cluster ctl examples files flow gateway hostnode lifecycle net node owner_dies proc
+	readme release relx rules run switch uplink user"
+
 ct() {
-	title "Common Test"
-	status=0
 	rm -rf "$build/test/logs"
-	keep rebar3 ct --verbose ${suite:+--suite "test/${suite%_SUITE}_SUITE"} || status=$?
-	junit ct "$status" "$build"/test/logs/ct_run*/junit_report.xml
+	if [ -n "$suite" ]; then
+		title "Common Test"
+		status=0
+		keep rebar3 ct --verbose --suite "test/${suite%_SUITE}_SUITE" || status=$?
+		junit ct "$status" "$build"/test/logs/ct_run*/junit_report.xml
+		return
+	fi
+	title "Common Test, two ways"
+	keep rebar3 ct --compile_only || {
+		count 0 1 0 "compiling the suites"
+		blame "compiling the suites"
+		return 0
+	}
+	start_way suites1 0 suites1
+	start_way suites2 0 suites2
+	end_way suites1
+	end_way suites2
 }
+
+# The suites there are, that are (yes) or aren't (no) the first way's.
+suites_of() { # suites_of YES_OR_NO
+	for each in test/*_SUITE.erl; do
+		each=$(basename "$each" .erl)
+		first=no
+		for name in $first_suites; do [ "$each" != "${name}_SUITE" ] || first=yes; done
+		[ "$first" != "$1" ] || echo "$each"
+	done
+}
+
+suites() { # suites NAME SUITE...
+	logs=$build/test/logs/$1
+	shift
+	status=0
+	keep escript test/suites.escript "$logs" "$build/test/lib/evum" "$@" || status=$?
+	junit "ct" "$status" "$logs"/ct_run*/junit_report.xml
+}
+
+# shellcheck disable=SC2046 # names without blanks
+suites1() { suites first $(suites_of yes); }
+# shellcheck disable=SC2046
+suites2() { suites second $(suites_of no); }
 
 # --- beside the rest --------------------------------------------------------
 
@@ -231,7 +272,9 @@ run_way() { # run_way NAME NICE PART...
 
 # Its end, what it said, and what it counted
 end_way() { # end_way NAME
-	eval "wait \"\$way_$1\"" || :
+	eval "pid=\$way_$1"
+	wait "$pid" || :
+	ways=$(echo " $ways " | sed "s/ $pid / /")
 	cat "$reports/$1.log"
 	if [ -s "$reports/$1.counts" ]; then
 		read -r p f s <"$reports/$1.counts"
@@ -248,18 +291,14 @@ stop_ways() {
 }
 
 all() {
-	trap stop_ways EXIT
-	trap 'exit 1' HUP INT TERM
-	# rebar3 builds for both: before the next one does
-	start_way erlang 0 lint_erlang
+	# rebar3 builds for all: one call of it after the other
+	start_way erlang 0 lint_erlang eunit
 	check "C compiles, warnings are errors, with ASan and UBSan" sanitize_build
 	start_way rest 19 lint_c prop fuzz
 	ctests
 	end_way erlang
-	eunit
 	ct
 	end_way rest
-	trap - EXIT
 }
 
 # --- nothing is left -------------------------------------------------------
@@ -335,6 +374,8 @@ if [ "$part" = way ]; then
 	run_way "$@"
 	exit
 fi
+trap stop_ways EXIT
+trap 'exit 1' HUP INT TERM
 rm -rf "$reports"
 mkdir -p "$reports"
 ours | sort -u >"$reports/before"
