@@ -24,7 +24,7 @@ all() ->
 with(Fun) ->
     V = vm(),
     _ = Fun(V),
-    [] = flush(),
+    [] = evum_test_lib:notices(),
     stop(V).
 
 %% Awaits beside the caller, who gets the result as {awaited, Result}.
@@ -38,8 +38,8 @@ awaited() ->
 
 a_file_is_awaited(_) ->
     with(fun(V) ->
-        ok = evum:await(V, {file, "/etc"}, 5000),
-        ok = evum:await(V, {file, <<"/etc/passwd">>}, 5000),
+        ok = evum:await(V, {file, "/etc"}, 20000),
+        ok = evum:await(V, {file, <<"/etc/passwd">>}, 20000),
         beside(V, {file, "/tmp/a/b/c"}, 20000),
         <<>> = out(V, "mkdir /tmp/a"),
         <<>> = out(V, "mkdir /tmp/a/b"),
@@ -71,7 +71,7 @@ a_network_is_awaited(_) ->
     end).
 
 an_init_is_awaited(_) ->
-    with(fun(V) -> ok = evum:await(V, init, 5000) end).
+    with(fun(V) -> ok = evum:await(V, init, 20000) end).
 
 a_boot_is_waited_for(_) ->
     {ok, V} = evm:create([{wait_boot, false}, {owner, none}]),

@@ -74,7 +74,7 @@ every_send_gets_its_own_echo(_) ->
 no_echo_is_a_timeout(_) ->
     V = vm(),
     _ = evum:send(V, "stty -echo; echo rea''dy; cat > /dev/null"),
-    ok = evum:await(V, {text, "ready"}, 5000),
+    ok = evum:await(V, {text, "ready"}, 20000),
     timeout = evum:send(V, "unseen", 300),
     {ok, _} = evum:exec(V, "kill $(pidof cat); stty echo < /dev/tty0; true"),
     <<_, _/binary>> = evum:send(V, "echo back"),
@@ -101,10 +101,10 @@ puts_types_bytes(_) ->
     V = vm(),
     ok = evum:puts(V, "echo ab"),
     ok = evum:puts(V, <<"c\n">>),
-    ok = evum:await(V, {text, "\nabc\n"}, 5000),
+    ok = evum:await(V, {text, "\nabc\n"}, 20000),
     _ = flush(),
     _ = evum:send(V, "echo rea''dy; cat; echo over"),
-    ok = evum:await(V, {text, "ready"}, 5000),
+    ok = evum:await(V, {text, "ready"}, 20000),
     ok = evum:puts(V, <<4>>),
     _ = lines(<<"over">>),
     stop(V).
@@ -137,7 +137,7 @@ tagged(V, Last, Got) ->
 none_is_silent(_) ->
     {ok, V} = evm:create([{console, none}]),
     <<_, _/binary>> = evum:send(V, "echo hello"),
-    ok = evum:await(V, {text, "hello"}, 5000),
+    ok = evum:await(V, {text, "hello"}, 20000),
     [] = [M || M <- flush(), M =/= {evum, V, up}],
     stop(V).
 
@@ -169,7 +169,7 @@ active_counts_as_inet_does(_) ->
     V = vm(),
     ok = evum:active(V, false),
     _ = evum:send(V, "seq 1 10; echo end"),
-    ok = evum:await(V, {text, "end\n"}, 5000),
+    ok = evum:await(V, {text, "end\n"}, 20000),
     [] = flush(),
     ok = evum:active(V, 3),
     expect(V, passive),
@@ -193,9 +193,9 @@ active_counts_as_inet_does(_) ->
 await_sees_partial_lines(_) ->
     V = vm(),
     _ = evum:send(V, "printf 'login: '; read x; echo hello $x"),
-    ok = evum:await(V, {text, "login: $"}, 5000),
+    ok = evum:await(V, {text, "login: $"}, 20000),
     ok = evum:puts(V, "joe\n"),
-    ok = evum:await(V, {text, "hello joe\n"}, 5000),
+    ok = evum:await(V, {text, "hello joe\n"}, 20000),
     stop(V).
 
 await_tells_what_it_saw(_) ->
@@ -262,9 +262,9 @@ a_flood_of_bytes_is_whole(_) ->
 awaiting_text_in_a_flood_stops_nobody(_) ->
     V = vm([{console, none}]),
     ok = evum:puts(V, "yes\n"),
-    ok = evum:await(V, {text, "y\ny\ny\n"}, 5000),
+    ok = evum:await(V, {text, "y\ny\ny\n"}, 20000),
     Waiters = [spawn_monitor(fun() -> exit(evum:await(V, {text, "never"}, 60000)) end) || _ <- [1, 2, 3]],
-    ok = evum:await(V, {text, "y\ny\n"}, 5000),
+    ok = evum:await(V, {text, "y\ny\n"}, 20000),
     Then = erlang:monotonic_time(millisecond),
     [#{state := up} = evum:info(V) || _ <- lists:seq(1, 20)],
     true = erlang:monotonic_time(millisecond) - Then < 5000,
@@ -279,7 +279,7 @@ a_line_is_at_most_a_terminals(_) ->
     [{error, {bad_text, _}} = evum:send(V, Lines) || Lines <- ["a\nb", "a\rb", <<"a\n\n">>]],
     [begin
          _ = evum:send(V, ["stty -echo; echo rea''dy; ", Program]),
-         ok = evum:await(V, {text, "ready"}, 5000),
+         ok = evum:await(V, {text, "ready"}, 20000),
          [timeout = evum:send(V, lists:duplicate(2047, $a), 200) || _ <- [1, 2, 3, 4]],
          {ok, _} = evum:exec(V, "kill $(pidof cat sleep); stty echo < /dev/tty0; true"),
          <<_, _/binary>> = evum:send(V, "echo back"),
@@ -292,12 +292,12 @@ characters_are_utf8(_) ->
     <<_, _/binary>> = evum:send(V, "cat"),
     [begin
          Wanted = evum:send(V, Typed),
-         ok = evum:await(V, {text, Regexp}, 5000)
+         ok = evum:await(V, {text, Regexp}, 20000)
      end || {Typed, Wanted, Regexp} <- [
          {"grün", <<"grün"/utf8>>, "gr(ü|u)n\n"}, {<<"grün"/utf8>>, <<"grün"/utf8>>, <<"gr(ü|u)n\n"/utf8>>},
          {["€ ", <<"ä"/utf8>>], <<"€ ä"/utf8>>, "€ ä"}]],
     ok = evum:puts(V, "süß\n"),
-    ok = evum:await(V, {text, "süß\nsüß\n"}, 5000),
+    ok = evum:await(V, {text, "süß\nsüß\n"}, 20000),
     {error, {timeout, {text, "nö"}, _} = Reason} = evum:await(V, {text, "nö"}, 50),
     evum_test_lib:sentence(Reason),
     [{error, {bad_text, _}} = evum:puts(V, Bad) || Bad <- [[16#d800], [16#110000], [-1], [foo]]],

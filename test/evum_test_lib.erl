@@ -7,7 +7,7 @@
 -module(evum_test_lib).
 
 -export([init_suite/1, end_suite/1, begin_case/2, end_case/2]).
--export([vm/0, vm/1, stop/1, down/1, down/2, monitored/2, monitored/3, expect/2, expect/3, flush/0, lines/1]).
+-export([vm/0, vm/1, stop/1, down/1, down/2, monitored/2, monitored/3, expect/2, expect/3, flush/0, notices/0, lines/1]).
 -export([pids/1, port_pid/1, init_pid/1, kernel_pid/1, kill/2, alive/1, gone/2, until/1, until/2]).
 -export([tree/0, evum/0, sh/1, sh/2, second_beam/1, peer/0, rounds/1, parallel/1, marked/0, sentence/1, out/2, held/0]).
 
@@ -148,6 +148,9 @@ expect(Vm, Message, Ms) ->
 %% All messages that are there.
 flush() ->
     receive Message -> [Message | flush()] after 0 -> [] end.
+
+%% All messages that are there but lines of a console, which may come late.
+notices() -> [Message || Message <- flush(), not is_binary(Message)].
 
 %% Console lines up to the one that is given, this one included.
 lines(Last) ->

@@ -7,7 +7,7 @@
 
 -include_lib("kernel/include/file.hrl").
 
--import(evum_test_lib, [vm/0, vm/1, stop/1, flush/0, held/0, until/1, sentence/1, out/2, parallel/1]).
+-import(evum_test_lib, [vm/0, vm/1, stop/1, held/0, until/1, sentence/1, out/2, parallel/1]).
 
 suite() -> [{timetrap, {seconds, 60}}].
 
@@ -40,7 +40,7 @@ with(Fun) ->
     V = vm(),
     _ = Fun(V),
     %% no word of it reached this process, and no file is left half
-    [] = flush(),
+    [] = evum_test_lib:notices(),
     <<>> = out(V, "find /tmp /root -name '.evum-*' 2>/dev/null"),
     stop(V).
 

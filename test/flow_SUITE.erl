@@ -139,7 +139,7 @@ frames_keep_their_order(_) ->
     Sw = switch(),
     [A, B] = parallel([fun() -> {ok, V} = evum:start([{label, L}, {net, Sw}, {owner, none}]), V end || L <- [a, b]]),
     {ok, #{status := 0}} = evum:exec(B, "iperf3 -s -D"),
-    ok = evum:await(B, {port, 5201}, 5000),
+    ok = evum:await(B, {port, 5201}, 20000),
     {ok, #{stdout := Json}} = evum:exec(A, "iperf3 -J -u -l 200 -b 20M -t 2 -c b", #{timeout => 30000}),
     {match, Sums} = re:run(Json, "\"out_of_order\":\\s*([0-9]+)", [global, {capture, all_but_first, list}]),
     ["0"] = lists:usort(lists:append(Sums)),

@@ -132,7 +132,7 @@ a_killed_process_says_nothing(_) ->
         exit(P, kill),
         killed = monitored(M, P),
         until(fun() -> gone(V, "sleep") end),
-        [] = flush(),
+        [] = evum_test_lib:notices(),
         {error, noproc} = evum:write(P, "x"),
         {error, noproc} = evum:write(P, "x", 1000),
         ok = evum:signal(P, term)

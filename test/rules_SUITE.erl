@@ -367,7 +367,7 @@ two_syns_are_dropped_and_the_third_connects(Config) ->
     with([a, b], fun(Sw, [A, B]) ->
         File = file(Config, "syn.pcapng"),
         {ok, _} = evum:spawn(B, "echo hello | nc -l -p 80"),
-        ok = evum:await(B, {port, 80}, 5000),
+        ok = evum:await(B, {port, 80}, 20000),
         Drop = fun(<<_:96, 16#0800:16, 16#45, _:64, 6, _:80, _:104, 2, _/binary>>, from, N) when N < 2 -> {drop, N + 1};
                   (_, _, N) -> {forward, N} end,
         {ok, Ref} = evum_switch:filter(Sw, a, Drop, 0),

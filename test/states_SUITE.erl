@@ -86,7 +86,7 @@ forks_of_a_commit_see_their_own_changes_only(_) ->
 a_machine_goes_on_while_it_is_committed(_) ->
     Vm = box(),
     {ok, Writer} = evum:spawn(Vm, "n=0; while echo $((n+=1)) >>/numbers; do sync; done"),
-    ok = evum:await(Vm, {file, "/numbers"}, 5000),
+    ok = evum:await(Vm, {file, "/numbers"}, 20000),
     [ok = evm:commit(Vm, Name) || Name <- [s1, s2, s3]],
     Last = binary_to_integer(out(Vm, "tail -n 1 /numbers")),
     ok = evum_test_lib:until(fun() -> binary_to_integer(out(Vm, "tail -n 1 /numbers")) > Last end),

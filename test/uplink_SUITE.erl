@@ -304,7 +304,7 @@ a_dead_machines_connections_end_at_once_claim() ->
 connection_ends_after() ->
     {Sw, Vm} = slirp_machine(),
     out(Vm, "(nc -ll -p 7 -e cat >/dev/null 2>&1 &)"),
-    ok = evum:await(Vm, {port, 7}, 5000),
+    ok = evum:await(Vm, {port, 7}, 20000),
     {ok, Port} = evum_switch:forward(Sw, {tcp, 0}, {Vm, 7}),
     Socket = connect(Port),
     ok = gen_tcp:send(Socket, <<"hello">>),
@@ -438,7 +438,7 @@ long_segments_come_through_a_packet_socket_claim() ->
     Vm = vm([{net, Sw}]),
     ok = evum:ifconfig(Vm, {"192.168.213.92", "255.255.255.0", "192.168.213.7"}),
     out(Vm, "(nc -l -p 9 | md5sum >/tmp/sum; touch /tmp/done) >/dev/null 2>&1 &"),
-    ok = evum:await(Vm, {port, 9}, 5000),
+    ok = evum:await(Vm, {port, 9}, 20000),
     run("head -c 20000000 /dev/urandom >/tmp/evum-ct-bytes"),
     <<Sum:32/binary, _/binary>> = run("md5sum </tmp/evum-ct-bytes"),
     run([There, "sh -c 'timeout 60 nc -N 192.168.213.92 9 </tmp/evum-ct-bytes'; rm /tmp/evum-ct-bytes"]),
