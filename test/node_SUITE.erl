@@ -49,35 +49,41 @@ gone(Vm, Reason) ->
     Reason = down(Vm),
     until(fun() -> nodes(connected) =:= [] end).
 
-names() ->
+%% Nobody else on the host has these names.
+text() -> "sample" ++ os:getpid().
+name() -> list_to_atom(text()).
+node_at(Host) -> list_to_atom(text() ++ "@" ++ Host).
+
+is_known() ->
     {ok, Names} = evum_epmd:names(),
-    [Name || {Name, _} <- Names].
+    lists:keymember(text(), 1, Names).
 
 %% --- claims ----------------------------------------------------------------------------
 
 the_seed_s_session(_) ->
-    {ok, Vm, Node} = evum_node:start(#{name => sample, paths => echoserver(), start => {echoserver, start, []}}),
-    'sample@127.0.0.1' = Node,
+    {ok, Vm, Node} = evum_node:start(#{name => name(), paths => echoserver(), start => {echoserver, start, []}}),
+    Node = node_at("127.0.0.1"),
     pong = net_adm:ping(Node),
     [Node] = nodes(),
     {[[{total, Total} | _]], []} = rpc:multicall([Node], erlang, memory, []),
     true = Total > 1000000,
-    {[{ok, "sample"}], []} = rpc:multicall([Node], inet, gethostname, []),
+    Label = text(),
+    {[{ok, Label}], []} = rpc:multicall([Node], inet, gethostname, []),
     pong = rpc:call(Node, net_adm, ping, [node()]),
     {ok, Sw} = evum_switch:default(),
     {ok, Port} = evum_switch:forward(Sw, {tcp, 0}, {Vm, 8080}),
     {0, <<"hello there!\n">>, _} = sh(["echo 'hello there!' | nc -N 127.0.0.1 ", integer_to_list(Port)]),
-    true = lists:member("sample", names()),
+    true = is_known(),
     true = lists:member(<<"Echo server started">>, flush()),
     %% applications are stopped in their order, then the machine halts
     ok = evum_node:stop(Node),
     gone(Vm, noproc),
-    false = lists:member("sample", names()),
+    false = is_known(),
     {error, noproc} = evum_node:stop(Node).
 
 a_supervisor_restarts_it_under_its_name(_) ->
-    {ok, Sup} = supervisor:start_link(?MODULE, evum_node:child_spec(#{name => sample})),
-    Node = 'sample@127.0.0.1',
+    {ok, Sup} = supervisor:start_link(?MODULE, evum_node:child_spec(#{name => name()})),
+    Node = node_at("127.0.0.1"),
     ok = net_kernel:monitor_nodes(true),
     pong = net_adm:ping(Node),
     Creation = rpc:call(Node, erlang, system_info, [creation]),
@@ -86,10 +92,10 @@ a_supervisor_restarts_it_under_its_name(_) ->
     pong = net_adm:ping(Node),
     false = Creation =:= rpc:call(Node, erlang, system_info, [creation]),
     %% what is stopped is not restarted
-    [{sample, Vm2, worker, _}] = supervisor:which_children(Sup),
-    ok = evum_node:stop(sample),
+    [{_, Vm2, worker, _}] = supervisor:which_children(Sup),
+    ok = evum_node:stop(name()),
     gone(Vm2, noproc),
-    [{sample, undefined, worker, _}] = supervisor:which_children(Sup),
+    [{_, undefined, worker, _}] = supervisor:which_children(Sup),
     ok = net_kernel:monitor_nodes(false),
     _ = flush(),
     unlink(Sup),
@@ -97,7 +103,7 @@ a_supervisor_restarts_it_under_its_name(_) ->
     shutdown = down(Sup).
 
 crashes(Sup, Node, Tries) when Tries > 0 ->
-    [{sample, Vm, worker, _}] = supervisor:which_children(Sup),
+    [{_, Vm, worker, _}] = supervisor:which_children(Sup),
     T0 = erlang:monotonic_time(millisecond),
     ok = evum:crash(Vm),
     receive {nodedown, Node} -> ok end,
@@ -110,32 +116,33 @@ crashes(Sup, Node, Tries) when Tries > 0 ->
     end.
 
 a_taken_name_is_told_before_anything_boots(_) ->
-    {ok, Socket} = evum_epmd:register(sample, 9),
-    {error, {name_taken, sample}} = evum_node:start(#{name => sample}),
+    {ok, Socket} = evum_epmd:register(name(), 9),
+    Name = name(),
+    {error, {name_taken, Name}} = evum_node:start(#{name => Name}),
     ok = evum_epmd:unregister(Socket),
     %% by a machine
-    {ok, Vm} = evm:create([{label, sample}, {console, none}]),
-    {error, {name_taken, sample}} = evum_node:start(#{name => sample}),
+    {ok, Vm} = evm:create([{label, Name}, {console, none}]),
+    {error, {name_taken, Name}} = evum_node:start(#{name => Name}),
     ok = evm:stop(Vm),
     %% by this node itself
     Own = list_to_atom(hd(string:split(atom_to_list(node()), "@"))),
     {error, {name_taken, Own} = Reason} = evum_node:start(#{name => Own}),
     _ = sentence(Reason),
-    false = lists:member("sample", names()),
+    false = is_known(),
     [] = evm:list().
 
 what_fails_at_boot_comes_back(_) ->
-    {error, {bad_start, {nowhere, start, 0}}} = evum_node:start(#{name => sample, start => {nowhere, start, []}}),
+    {error, {bad_start, {nowhere, start, 0}}} = evum_node:start(#{name => name(), start => {nowhere, start, []}}),
     %% the cause comes first, before pages of what emulator's flags there are
-    {error, {node_failed, {exit_status, 1}, [Cause | _]}} = evum_node:start(#{name => sample, args => ["+badflag"]}),
+    {error, {node_failed, {exit_status, 1}, [Cause | _]}} = evum_node:start(#{name => name(), args => ["+badflag"]}),
     match = re:run(Cause, "badflag", [{capture, none}]),
-    {error, {node_failed, {exit_status, 1}, Lines} = Reason} = evum_node:start(#{name => sample, start => {erlang, error, [oh_no]}}),
+    {error, {node_failed, {exit_status, 1}, Lines} = Reason} = evum_node:start(#{name => name(), start => {erlang, error, [oh_no]}}),
     true = lists:any(fun(Line) -> string:find(Line, "oh_no") =/= nomatch end, Lines),
     match = re:run(sentence(Reason), "ended with status 1.*oh_no", [dotall, {capture, none}]),
-    {error, {node_failed, {exit_status, 1}, _}} = evum_node:start(#{name => sample, start => {file, read_file, ["/nowhere"]}}),
-    {error, {node_failed, timeout, _}} = evum_node:start(#{name => sample, start => {timer, sleep, [infinity]}, wait_boot => 6000}),
-    {error, {node_failed, {shutdown, halted}, _}} = evum_node:start(#{name => sample, start => {erlang, halt, []}}),
-    false = lists:member("sample", names()),
+    {error, {node_failed, {exit_status, 1}, _}} = evum_node:start(#{name => name(), start => {file, read_file, ["/nowhere"]}}),
+    {error, {node_failed, timeout, _}} = evum_node:start(#{name => name(), start => {timer, sleep, [infinity]}, wait_boot => 6000}),
+    {error, {node_failed, {shutdown, halted}, _}} = evum_node:start(#{name => name(), start => {erlang, halt, []}}),
+    false = is_known(),
     [] = flush().
 
 too_little_memory_is_told(_) ->
@@ -144,42 +151,49 @@ too_little_memory_is_told(_) ->
     %% it is enough
     true = register(node1, self()),
     {ok, Vm, Node} = evum_node:start(#{mem => Needed}),
-    'node2@127.0.0.1' = Node,
+    %% the first of those that nobody has
+    ["node" ++ N, _Host] = string:split(atom_to_list(Node), "@"),
+    true = list_to_integer(N) > 1,
     true = unregister(node1),
     ok = evum:crash(Vm).
+
+args(Cookie) ->
+    ["# a release's\n-name my_", text(), "@192.0.2.1 -setcookie ", Cookie, "\n+P 65536\n-mine \"two words\" three\n"].
 
 words_of_files_are_the_node_s(Config) ->
     Dir = ?config(priv_dir, Config),
     Args = filename:join(Dir, "vm.args"),
-    ok = file:write_file(Args, "# a release's\n-name my_app@192.0.2.1 -setcookie 'oh so secret'\n+P 65536\n-mine \"two words\" three\n"),
+    ok = file:write_file(Args, args("'oh so secret'")),
     {error, {bad_option, vm_args}} = evum_node:start(#{vm_args => Args}),
-    ok = file:write_file(Args, "# a release's\n-name my_app@192.0.2.1 -setcookie so-secret\n+P 65536\n-mine \"two words\" three\n"),
+    ok = file:write_file(Args, args("so-secret")),
     Sys = filename:join(Dir, "sys.config"),
     ok = file:write_file(Sys, <<"[{kernel, [{mine, \"ä\"}]}].\n"/utf8>>),
     {ok, Vm, Node} = evum_node:start(#{vm_args => Args, sys_config => Sys, args => ["-more"], net_ticktime => 16}),
-    'my_app@127.0.0.1' = Node,
+    Node = list_to_atom("my_" ++ text() ++ "@127.0.0.1"),
+    Label = list_to_atom("my-" ++ text()),
     "so-secret" = atom_to_list(rpc:call(Node, erlang, get_cookie, [])),
     65536 = rpc:call(Node, erlang, system_info, [process_limit]),
     {ok, [["two words", "three"]]} = rpc:call(Node, init, get_argument, [mine]),
     {ok, [[]]} = rpc:call(Node, init, get_argument, [more]),
     {ok, "ä"} = rpc:call(Node, application, get_env, [kernel, mine]),
     16 = rpc:call(Node, net_kernel, get_net_ticktime, []),
-    #{label := 'my-app'} = evum:info(Vm),
+    #{label := Label} = evum:info(Vm),
     %% what is in no command line of the host's nobody reads there
     {1, <<>>, _} = sh("grep -la [s]o-secret /proc/[0-9]*/cmdline"),
-    ok = evum:crash('my-app'),
+    ok = evum:crash(Label),
     %% options go before files
-    {ok, Vm2, 'other@127.0.0.1' = Other} = evum_node:start(#{vm_args => Args, name => other, cookie => "mine", sys_config => [{kernel, [{mine, 7}]}]}),
+    {ok, Vm2, Other} = evum_node:start(#{vm_args => Args, name => name(), cookie => "mine", sys_config => [{kernel, [{mine, 7}]}]}),
+    Other = node_at("127.0.0.1"),
     mine = rpc:call(Other, erlang, get_cookie, []),
     {ok, 7} = rpc:call(Other, application, get_env, [kernel, mine]),
     ok = evum:crash(Vm2).
 
 the_console_is_a_shell(_) ->
     {ok, #{image := Image}} = evum_release:bake(#{}),
-    {ok, Vm, Node} = evum_node:start(#{name => sample, image => Image, console => tagged}),
+    {ok, Vm, Node} = evum_node:start(#{name => name(), image => Image, console => tagged}),
     expect(Vm, up),
     ok = evum:puts(Vm, "{node(), 6 * 7}.\n"),
-    ok = evum:await(Vm, {text, "{'sample@127.0.0.1',42}"}, 10000),
+    ok = evum:await(Vm, {text, "{'" ++ atom_to_list(Node) ++ "',42}"}, 10000),
     %% a name is found by what it is not, too
     {error, noproc} = evum_node:stop(other),
     {error, {bad_option, grace}} = evum_node:stop(Vm, never),
@@ -190,7 +204,7 @@ the_console_is_a_shell(_) ->
     _ = flush().
 
 a_hidden_link_is_the_host_s_alone(_) ->
-    {ok, Vm, Node} = evum_node:start(#{name => sample, host_link => hidden, console => none}),
+    {ok, Vm, Node} = evum_node:start(#{name => name(), host_link => hidden, console => none}),
     [] = nodes(),
     [Node] = nodes(hidden),
     [] = rpc:call(Node, erlang, nodes, []),
@@ -205,24 +219,24 @@ a_hidden_link_is_the_host_s_alone(_) ->
     ok = evum:crash(Vm).
 
 the_end_of_who_waits_ends_it(_) ->
-    {Pid, Monitor} = spawn_monitor(fun() -> evum_node:start(#{name => sample}) end),
-    until(fun() -> whereis(sample) =/= undefined end, 20000),
-    Vm = whereis(sample),
+    {Pid, Monitor} = spawn_monitor(fun() -> evum_node:start(#{name => name()}) end),
+    until(fun() -> whereis(name()) =/= undefined end, 20000),
+    Vm = whereis(name()),
     VmMonitor = monitor(process, Vm),
     exit(Pid, kill),
     killed = monitored(Monitor, Pid),
     _ = monitored(VmMonitor, Vm),
-    until(fun() -> not lists:member("sample", names()) end).
+    until(fun() -> not is_known() end).
 
 nobody_has_to_wait(_) ->
     ok = net_kernel:monitor_nodes(true),
-    {ok, Vm, Node} = evum_node:start(#{name => sample, wait_boot => false, life => self()}),
+    {ok, Vm, Node} = evum_node:start(#{name => name(), wait_boot => false, life => self()}),
     receive {nodeup, Node} -> ok end,
     expect(Vm, up, 10000),
     ok = net_kernel:monitor_nodes(false),
     ok = evum:crash(Vm),
     %% nobody waits for its failure either
-    {ok, Bad, Node} = evum_node:start(#{name => sample, wait_boot => false, start => {erlang, halt, [3]}}),
+    {ok, Bad, Node} = evum_node:start(#{name => name(), wait_boot => false, start => {erlang, halt, [3]}}),
     {exit_status, 3} = monitored(monitor(process, Bad), Bad, 20000),
     _ = flush().
 
@@ -231,7 +245,8 @@ nobody_has_to_wait(_) ->
 a_host_with_a_short_name_has_machines(_) -> on_host(?FUNCTION_NAME, #{args => ["-sname", "host"], epmd => true}).
 
 a_host_with_a_short_name_has_machines_claim() ->
-    {ok, Vm, sample@localhost = Node} = evum_node:start(#{name => sample}),
+    {ok, Vm, Node} = evum_node:start(#{name => name()}),
+    Node = node_at("localhost"),
     pong = net_adm:ping(Node),
     pong = rpc:call(Node, net_adm, ping, [node()]),
     [Node] = nodes(),
@@ -250,7 +265,7 @@ an_ordinary_user_has_nodes(_) ->
     end.
 
 an_ordinary_user_has_nodes_claim() ->
-    {ok, Vm, Node} = evum_node:start(#{name => sample, paths => echoserver(), start => {echoserver, start, []}}),
+    {ok, Vm, Node} = evum_node:start(#{name => name(), paths => echoserver(), start => {echoserver, start, []}}),
     pong = net_adm:ping(Node),
     'evum@127.0.0.1' = node(),
     pong = rpc:call(Node, net_adm, ping, [node()]),
@@ -261,10 +276,10 @@ an_ordinary_user_has_nodes_claim() ->
 an_epmd_that_comes_back_knows_them(_) -> on_host(?FUNCTION_NAME).
 
 an_epmd_that_comes_back_knows_them_claim() ->
-    {ok, Vm, Node} = evum_node:start(#{name => sample}),
+    {ok, Vm, Node} = evum_node:start(#{name => name()}),
     {0, Pids, _} = sh("ss -Htlnp sport = 4369 | grep -o 'pid=[0-9]*' | sort -u"),
     [ok = evum_test_lib:kill(list_to_integer(Pid), "KILL") || "pid=" ++ Pid <- string:lexemes(binary_to_list(Pids), "\n")],
-    until(fun() -> case evum_epmd:names() of {ok, Names} -> lists:keymember("sample", 1, Names); {error, _} -> false end end, 10000),
+    until(fun() -> case evum_epmd:names() of {ok, Names} -> lists:keymember(text(), 1, Names); {error, _} -> false end end, 10000),
     pong = net_adm:ping(Node),
     ok = evum:crash(Vm).
 
