@@ -17,7 +17,7 @@ suite() -> [{timetrap, {seconds, 120}}].
 all() ->
     [
         the_seed_s_session, a_supervisor_restarts_it_under_its_name, a_taken_name_is_told_before_anything_boots,
-        what_fails_at_boot_comes_back, too_little_memory_is_told, words_of_files_are_the_node_s, the_console_is_a_shell,
+        what_fails_at_boot_comes_back, too_little_memory_is_told, words_of_files_are_the_node_s, the_console_is_a_shell, a_terminal_on_it_has_line_editing,
         a_hidden_link_is_the_host_s_alone, the_end_of_who_waits_ends_it, nobody_has_to_wait,
         a_host_with_a_short_name_has_machines, an_ordinary_user_has_nodes, an_epmd_that_comes_back_knows_them
     ].
@@ -202,6 +202,32 @@ the_console_is_a_shell(_) ->
     {shutdown, halted} = monitored(Monitor, Vm, 10000),
     until(fun() -> not lists:member(Node, nodes(connected)) end),
     _ = flush().
+
+%% An arrow key, the terminal's width, and what Tab completes.
+a_terminal_on_it_has_line_editing(_) ->
+    {ok, Vm, _Node} = evum_node:start(#{name => sample, console => none}),
+    Attach = filename:join(evm_cfg:priv_dir(), "evum-attach"),
+    Port = open_port({spawn_executable, os:find_executable("script")},
+                     [{args, ["-qfc", "stty rows 33 cols 77; " ++ Attach ++ " sample", "/dev/null"]}, binary, exit_status, stderr_to_stdout]),
+    until(fun() -> maps:get(attached, evum:info(Vm)) end),
+    true = port_command(Port, "{edited, 12\e[D3\e[C}.\r"),
+    ok = shown(Port, <<"{edited,132}">>, <<>>),
+    true = port_command(Port, "{width, io:columns()}.\r"),
+    ok = shown(Port, <<"{width,{ok,77}}">>, <<>>),
+    true = port_command(Port, "lists:reve\t[2, 1]).\r"),
+    ok = shown(Port, <<"[1,2]">>, <<>>),
+    true = port_command(Port, "\x1d"),
+    receive {Port, {exit_status, 0}} -> ok after 20000 -> error(attached) end,
+    ok = evum_node:stop(Vm).
+
+shown(Port, Text, Seen) ->
+    case binary:match(Seen, Text) of
+        nomatch ->
+            receive {Port, {data, More}} -> shown(Port, Text, <<Seen/binary, More/binary>>)
+            after 20000 -> error({missing, Text, Seen})
+            end;
+        _ -> ok
+    end.
 
 a_hidden_link_is_the_host_s_alone(_) ->
     {ok, Vm, Node} = evum_node:start(#{name => name(), host_link => hidden, console => none}),
