@@ -205,10 +205,10 @@ the_console_is_a_shell(_) ->
 
 %% An arrow key, the terminal's width, and what Tab completes.
 a_terminal_on_it_has_line_editing(_) ->
-    {ok, Vm, _Node} = evum_node:start(#{name => sample, console => none}),
+    {ok, Vm, _Node} = evum_node:start(#{name => name(), console => none}),
     Attach = filename:join(evm_cfg:priv_dir(), "evum-attach"),
     Port = open_port({spawn_executable, os:find_executable("script")},
-                     [{args, ["-qfc", "stty rows 33 cols 77; " ++ Attach ++ " sample", "/dev/null"]}, binary, exit_status, stderr_to_stdout]),
+                     [{args, ["-qfc", "stty rows 33 cols 77; " ++ Attach ++ " " ++ text(), "/dev/null"]}, binary, exit_status, stderr_to_stdout]),
     until(fun() -> maps:get(attached, evum:info(Vm)) end),
     true = port_command(Port, "{edited, 12\e[D3\e[C}.\r"),
     ok = shown(Port, <<"{edited,132}">>, <<>>),
