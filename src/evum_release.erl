@@ -137,9 +137,12 @@ accept(false, _Key, _Value) -> error.
 
 file_name(Text, Dir) ->
     case evum_opts:text(Text) of
-        {ok, <<_, _/binary>> = Bytes} -> absolute(unicode:characters_to_list(Bytes), Dir);
+        {ok, <<_, _/binary>> = Bytes} -> absolute(native(file:native_name_encoding(), Bytes), Dir);
         _ -> error
     end.
+
+native(utf8, Bytes) -> unicode:characters_to_list(Bytes);
+native(latin1, Bytes) -> binary_to_list(Bytes).
 
 absolute(Name, Dir) when is_list(Name) -> filename:absname(Name, Dir);
 absolute(_NoText, _Dir) -> error.

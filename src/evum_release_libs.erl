@@ -7,8 +7,8 @@
 
 -export([needed/2, dirs/0]).
 
-%% where an ELF file is on the host
--type elf() :: {file:filename(), evum_elf:elf()}.
+%% where an ELF file is on the host; names are bytes here, as the loader has them
+-type elf() :: {file:filename_all(), evum_elf:elf()}.
 
 -define(CONF, "/etc/ld.so.conf").
 -define(CONF_DEPTH, 4).
@@ -17,8 +17,9 @@
 
 %% @doc Libraries and loaders of these files and of their libraries: where each lies in
 %% the image, and on the host. Throws `{missing_library, Name, File}'.
--spec needed([elf()], evum_elf:machine()) -> [{Name :: binary(), file:filename()}].
-needed(Elfs, Machine) ->
+-spec needed([elf()], evum_elf:machine()) -> [{Name :: binary(), binary()}].
+needed(Named, Machine) ->
+    Elfs = [{evum_release_files:bytes(File), Elf} || {File, Elf} <- Named],
     Search = #{machine => Machine, dirs => dirs(), own => [F || {F, _} <- Elfs]},
     Found = lists:foldl(fun({File, Elf}, Acc) -> follow(File, Elf, [], Search, Acc) end, #{}, Elfs),
     %% the C library needs its loader, which is there before it
@@ -32,23 +33,22 @@ image(<<"/", Path/binary>>, _Dir) -> Path;
 image(Name, Dir) -> iolist_to_binary([Dir, $/, Name]).
 
 library_dir(Libraries) ->
-    case [File || {<<"libc.so.", _/binary>>, File} <- Libraries] of
-        ["/usr/lib" ++ _ = File | _] -> tl(filename:dirname(File));
-        ["/" ++ Path | _] -> filename:dirname(Path);
-        [] -> "lib"
+    case [Path || {<<"libc.so.", _/binary>>, <<"/", Path/binary>>} <- Libraries] of
+        [Path | _] -> filename:dirname(Path);
+        [] -> <<"lib">>
     end.
 
 modules(Libraries) ->
-    [{list_to_binary(tl(Module)), Module}
+    [{Path, <<"/", Path/binary>>}
      || {<<"libcrypto.so.3">>, File} <- Libraries, Dir <- lists:usort([filename:dirname(File), usr(filename:dirname(File))]),
-        Module <- filelib:wildcard(filename:join(Dir, ?MODULES))].
+        "/" ++ Module <- filelib:wildcard(filename:join(binary_to_list(Dir), ?MODULES)), Path <- [list_to_binary(Module)]].
 
-usr("/lib" ++ _ = Dir) -> "/usr" ++ Dir;
+usr(<<"/lib", _/binary>> = Dir) -> <<"/usr", Dir/binary>>;
 usr(Dir) -> Dir.
 
 follow(File, #{needed := Needed} = Elf, Inherited, Search, Found0) ->
     {Rpath, Runpath} = search_path(filename:dirname(File), Elf, Inherited),
-    Found1 = case Elf of #{interp := Loader} -> Found0#{Loader => binary_to_list(Loader)}; _ -> Found0 end,
+    Found1 = case Elf of #{interp := Loader} -> Found0#{Loader => Loader}; _ -> Found0 end,
     lists:foldl(fun(Name, Found) -> library(Name, File, Rpath, Runpath, Search, Found) end, Found1, Needed).
 
 library(Name, _Of, _Rpath, _Runpath, _Search, Found) when is_map_key(Name, Found) -> Found;
@@ -60,7 +60,13 @@ library(Name, Of, Rpath, Runpath, #{dirs := Dirs, own := Own} = Search, Found) -
                 true -> Found;
                 false -> follow(File, Elf, Rpath, Search, Found#{Name => File})
             end;
-        missing -> throw({missing_library, binary_to_list(Name), Of})
+        missing -> throw({missing_library, text(Name), text(Of)})
+    end.
+
+text(Bytes) ->
+    case unicode:characters_to_list(Bytes) of
+        Text when is_list(Text) -> Text;
+        _ -> binary_to_list(Bytes)
     end.
 
 %% A library of DT_RPATH is looked for there by all that its user loads, unless there is a DT_RUNPATH.
@@ -68,12 +74,12 @@ search_path(Origin, #{rpath := Rpath, runpath := []}, Inherited) -> {origins(Rpa
 search_path(Origin, #{runpath := Runpath}, Inherited) -> {Inherited, origins(Runpath, Origin)}.
 
 origins(Dirs, Origin) ->
-    Texts = [binary:replace(binary:replace(Dir, <<"${ORIGIN}">>, <<"$ORIGIN">>), <<"$ORIGIN">>, list_to_binary(Origin)) || Dir <- Dirs],
-    [binary_to_list(Dir) || <<"/", _/binary>> = Dir <- Texts].
+    Texts = [binary:replace(binary:replace(Dir, <<"${ORIGIN}">>, <<"$ORIGIN">>), <<"$ORIGIN">>, Origin) || Dir <- Dirs],
+    [Dir || <<"/", _/binary>> = Dir <- Texts].
 
 %% As the loader does, past what is for another machine.
-find(<<"/", _/binary>> = Path, _Dirs, Search) -> first([binary_to_list(Path)], Search);
-find(Name, Dirs, Search) -> first([filename:join(Dir, binary_to_list(Name)) || Dir <- Dirs], Search).
+find(<<"/", _/binary>> = Path, _Dirs, Search) -> first([Path], Search);
+find(Name, Dirs, Search) -> first([filename:join(Dir, Name) || Dir <- Dirs], Search).
 
 first([], _Search) -> missing;
 first([File | Rest], #{machine := Machine} = Search) ->
@@ -87,9 +93,9 @@ first([File | Rest], #{machine := Machine} = Search) ->
     end.
 
 %% @doc Where the host's loader looks for libraries, in order.
--spec dirs() -> [file:filename()].
+-spec dirs() -> [binary()].
 dirs() ->
-    Usual = ["/lib64", "/usr/lib64", "/lib", "/usr/lib"],
+    Usual = [<<"/lib64">>, <<"/usr/lib64">>, <<"/lib">>, <<"/usr/lib">>],
     unique([Dir || Dir <- conf(?CONF, ?CONF_DEPTH) ++ Usual, filelib:is_dir(Dir)]).
 
 unique([]) -> [];
@@ -105,5 +111,5 @@ conf(File, Depth) ->
 
 line(["include" | Patterns], Depth) ->
     [Dir || Pattern <- Patterns, File <- filelib:wildcard(filename:absname(Pattern, filename:dirname(?CONF))), Dir <- conf(File, Depth - 1)];
-line(["/" ++ _ = Dir | _], _Depth) -> [Dir];
+line(["/" ++ _ = Dir | _], _Depth) -> [list_to_binary(Dir)];
 line(_, _Depth) -> [].
