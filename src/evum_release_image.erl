@@ -4,8 +4,6 @@
 
 -export([entries/2, write/3, pack/2]).
 
--define(TERMINFO, ["l/linux", "x/xterm", "x/xterm-256color", "v/vt100"]).
--define(TERMINFO_DIRS, ["/etc/terminfo", "/lib/terminfo", "/usr/share/terminfo"]).
 -define(BASE, [<<"init">>, <<"etc/passwd">>, <<"etc/group">>]).
 %% bytes, unpacked
 -define(IMAGE_MAX, 1073741824).
@@ -15,30 +13,12 @@
 
 -type entry() :: evum_cpio:entry().
 
-%% @doc The files, the libraries that programs and NIFs among them need, and what every
-%% machine needs, from the entries of the embedded dist's initramfs. Throws `{missing_library, Name, File}',
-%% `{foreign_architecture, File, Theirs, Ours}', `{bad_elf, File}', `{bad_beam, File}', `{local, Posix, File}'.
+%% @doc The files, and what every machine needs, from the entries of the embedded dist's
+%% initramfs. Throws `{bad_beam, File}', `{local, Posix, File}'.
 -spec entries([evum_release_plan:file()], [entry()]) -> [entry()].
 entries(Files, Initramfs) ->
-    Read = [{Name, File, evum_release_files:read(File)} || {Name, File} <- Files],
-    %% evum-init tells what machines run
-    {_, {file, _, Init}} = lists:keyfind(<<"init">>, 1, Initramfs),
-    {ok, Machine} = evum_elf:machine(Init),
-    Elfs = [{File, elf(Bytes, File, Machine)} || {_, File, {_, <<16#7f, "ELF", _/binary>> = Bytes}} <- Read],
-    Libraries = [{Name, File, evum_release_files:read(File)} || {Name, File} <- evum_release_libs:needed(Elfs, Machine)],
-    [{Name, {file, Mode, Bytes}} || {Name, _, {Mode, Bytes}} <- Read ++ Libraries] ++ terminfo()
+    [{Name, {file, Mode, Bytes}} || {Name, File} <- Files, {Mode, Bytes} <- [evum_release_files:read(File)]]
         ++ [Entry || {Name, Kind} = Entry <- Initramfs, element(1, Kind) =:= directory orelse lists:member(Name, ?BASE)].
-
-elf(Bytes, File, Machine) ->
-    case evum_elf:read(Bytes) of
-        {ok, #{machine := Machine} = Elf} -> Elf;
-        {ok, #{machine := Other}} -> throw({foreign_architecture, File, evum_elf:machine_text(Other), evum_elf:machine_text(Machine)});
-        {error, _} -> throw({bad_elf, File})
-    end.
-
-terminfo() ->
-    [{list_to_binary(["lib/terminfo/", Name]), {file, 8#644, Bytes}}
-     || Name <- ?TERMINFO, {ok, Bytes} <- lists:sublist([Read || Dir <- ?TERMINFO_DIRS, {ok, _} = Read <- [file:read_file(filename:join(Dir, Name))]], 1)].
 
 %% @doc Writes the archive after what it begins with; of two entries of a name the
 %% first one counts. Throws `{image_too_big, Bytes, Max}', `{local, Posix, File}'.

@@ -5,21 +5,22 @@
 %% first; but what lies in an application already stays there.
 -module(evum_release_libs).
 
--export([needed/2, dirs/0]).
+-export([needed/1]).
 
-%% where an ELF file is on the host; names are bytes here, as the loader has them
--type elf() :: {file:filename_all(), evum_elf:elf()}.
+%% Names are bytes here, as the loader has them.
 
 -define(CONF, "/etc/ld.so.conf").
 -define(CONF_DEPTH, 4).
 %% what OpenSSL looks for by itself beside libcrypto
 -define(MODULES, "ossl-modules/*.so").
 
-%% @doc Libraries and loaders of these files and of their libraries: where each lies in
-%% the image, and on the host. Throws `{missing_library, Name, File}'.
--spec needed([elf()], evum_elf:machine()) -> [{Name :: binary(), binary()}].
-needed(Named, Machine) ->
-    Elfs = [{evum_release_files:bytes(File), Elf} || {File, Elf} <- Named],
+%% @doc Libraries and loaders of the programs and NIFs among these files, and of their
+%% libraries. Throws `{missing_library, Name, File}', `{foreign_architecture, File, Theirs, Ours}',
+%% `{bad_elf, File}', `{local, Posix, File}'.
+-spec needed([evum_release_plan:file()]) -> [evum_release_plan:file()].
+needed(Files) ->
+    Machine = machine(),
+    Elfs = [{evum_release_files:bytes(File), Elf} || {Name, File} <- Files, filename:extension(Name) =/= <<".beam">>, Elf <- elf(File, Machine)],
     Search = #{machine => Machine, dirs => dirs(), own => [F || {F, _} <- Elfs]},
     Found = lists:foldl(fun({File, Elf}, Acc) -> follow(File, Elf, [], Search, Acc) end, #{}, Elfs),
     %% the C library needs its loader, which is there before it
@@ -27,6 +28,39 @@ needed(Named, Machine) ->
     Libraries = maps:to_list(maps:without(Loaders, Found)),
     Dir = library_dir(Libraries),
     [{image(Name, Dir), File} || {Name, File} <- Libraries] ++ modules(Libraries).
+
+%% What machines run is built with what runs them.
+machine() ->
+    case evum_port:program(evum_port) of
+        {ok, Program} ->
+            {ok, Machine} = evum_elf:machine(head(Program)),
+            Machine;
+        {error, Reason} -> throw(Reason)
+    end.
+
+elf(File, Machine) ->
+    case head(File) of
+        <<16#7f, "ELF", _/binary>> ->
+            {ok, Bytes} = file:read_file(File),
+            [elf(Bytes, File, Machine)];
+        _ -> []
+    end.
+
+elf(Bytes, File, Machine) ->
+    case evum_elf:read(Bytes) of
+        {ok, #{machine := Machine} = Elf} -> Elf;
+        {ok, #{machine := Other}} -> throw({foreign_architecture, File, evum_elf:machine_text(Other), evum_elf:machine_text(Machine)});
+        {error, _} -> throw({bad_elf, File})
+    end.
+
+head(File) ->
+    case file:open(File, [read, raw, binary]) of
+        {ok, Fd} ->
+            Read = file:read(Fd, 20),
+            ok = file:close(Fd),
+            case Read of {ok, Head} -> Head; _ -> <<>> end;
+        {error, Posix} -> throw({local, Posix, File})
+    end.
 
 %% A loader is needed by its whole path.
 image(<<"/", Path/binary>>, _Dir) -> Path;
@@ -92,8 +126,7 @@ first([File | Rest], #{machine := Machine} = Search) ->
         {error, _} -> first(Rest, Search)
     end.
 
-%% @doc Where the host's loader looks for libraries, in order.
--spec dirs() -> [binary()].
+%% Where the host's loader looks, in order.
 dirs() ->
     Usual = [<<"/lib64">>, <<"/usr/lib64">>, <<"/lib">>, <<"/usr/lib">>],
     unique([Dir || Dir <- conf(?CONF, ?CONF_DEPTH) ++ Usual, filelib:is_dir(Dir)]).

@@ -22,10 +22,13 @@
 }.
 
 -define(PROGRAMS, ["beam.smp", "erlexec", "erl_child_setup", "inet_gethost"]).
+%% for a shell's line
+-define(TERMINFO, ["l/linux", "x/xterm", "x/xterm-256color", "v/vt100"]).
+-define(TERMINFO_DIRS, ["/etc/terminfo", "/lib/terminfo", "/usr/share/terminfo"]).
 %% what a node in a machine has besides, of evum's own
 -define(GUEST_MODULES, [evum_guest]).
 %% whose next version may make another image of the same files
--define(MAKERS, [evum_cpio, evum_elf, evum_release, evum_release_boot, evum_release_files, evum_release_image, evum_release_libs, evum_release_node]).
+-define(MAKERS, [evum_cpio, evum_release, evum_release_boot, evum_release_files, evum_release_image, evum_release_node]).
 %% s: what changed a shorter while ago is compared by its bytes, since a second change
 %% within the same second leaves no other trace
 -define(RECENT_S, 600).
@@ -38,10 +41,10 @@ plan(#{apps := Started, paths := Dirs, epmd := Epmd} = Options) ->
         #{release := Dir} -> beside(evum_release_rel:plan(Dir), Loaded);
         _ -> running(evum_release_apps:closure(Started, Loaded))
     end,
-    More = programs(Home, Vsn, ["epmd" || Epmd]) ++ guest() ++ [File || #{name := Name, ebin := Ebin} <- Code, File <- lib(Name, Ebin)],
+    Own = Files ++ programs(Home, Vsn, ["epmd" || Epmd]) ++ guest() ++ [File || #{name := Name, ebin := Ebin} <- Code, File <- lib(Name, Ebin)],
     with_calls(Options, Plan#{
         erts := Vsn,
-        files := Files ++ More,
+        files := Own ++ evum_release_libs:needed(Own) ++ terminfo(),
         paths := Paths ++ [Name || #{name := Name} <- Code] ++ ["evum_guest"]
     }).
 
@@ -71,6 +74,11 @@ programs(Home, Vsn, More) ->
         true -> {iolist_to_binary(["erlang/erts-", Vsn, "/bin/", Program]), File};
         false -> throw({no_erts, Home})
      end || Program <- ?PROGRAMS ++ More, File <- [filename:join([Home, "bin", Program])]].
+
+terminfo() ->
+    [{list_to_binary(["lib/terminfo/", Name]), File}
+     || Name <- ?TERMINFO,
+        File <- lists:sublist([F || Dir <- ?TERMINFO_DIRS, F <- [filename:join(Dir, Name)], filelib:is_regular(F)], 1)].
 
 guest() ->
     Ebin = filename:join(filename:dirname(evm_cfg:priv_dir()), "ebin"),
@@ -102,7 +110,7 @@ exports(File) ->
 inputs(#{files := Files, boot := Boot} = Plan) ->
     {ok, Initramfs} = evum_config:initramfs(),
     Now = erlang:system_time(second),
-    Others = [Initramfs | evum_release_libs:dirs()] ++ [File || {there, _, File} <- [Boot]],
+    Others = [Initramfs | [File || {there, _, File} <- [Boot]]],
     {Plan, [Module:module_info(md5) || Module <- ?MAKERS], [seen(File, Now) || File <- Others ++ [File || {_, File} <- Files]]}.
 
 seen(File, Now) ->

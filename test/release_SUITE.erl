@@ -15,7 +15,7 @@ all() ->
     [
         a_node_boots_with_its_nifs_and_their_libraries, a_path_may_have_any_letters, what_crypto_can_is_as_here, an_application_brings_what_it_needs,
         a_shell_only_when_asked, the_same_files_are_the_same_bytes, it_is_small_in_transport, a_second_bake_finds_the_first,
-        a_changed_beam_is_another_image, what_a_machine_boots_from_stays, bad_options_are_named, a_missing_library_is_named,
+        a_changed_beam_is_another_image, a_changed_library_is_another_image, what_a_machine_boots_from_stays, bad_options_are_named, a_missing_library_is_named,
         what_is_for_another_machine_is_told, what_is_no_code_is_told, a_start_that_is_not_there_is_told,
         a_release_boots_as_its_files_say, a_release_with_its_own_runtime, a_broken_release_is_told, the_command_bakes,
         a_node_is_among_the_images
@@ -209,6 +209,17 @@ a_changed_beam_is_another_image(Config) ->
      end || N <- ["1", "2", "3", "1"]],
     [One, Two, Three, One] = Images,
     3 = length(lists:usort([One, Two, Three])).
+
+%% Outside of the application, in place.
+a_changed_library_is_another_image(Config) ->
+    Copy = copy("relinked", Config),
+    Bake = fun() -> maps:get(image, bake(#{paths => [Copy ++ "/lib/native/ebin"]})) end,
+    One = Bake(),
+    {ok, Bytes} = file:read_file(Copy ++ "/own/libown.so.1"),
+    ok = file:write_file(Copy ++ "/own/libown.so.1", [Bytes, 0]),
+    false = Bake() =:= One,
+    ok = file:write_file(Copy ++ "/own/libown.so.1", Bytes),
+    One = Bake().
 
 what_a_machine_boots_from_stays(Config) ->
     #{image := Image} = Baked = bake(#{paths => [plain(Config)], start => {tells, start, [[{tells, what, [here]}]]}}),
