@@ -78,6 +78,7 @@ sentence({missing_application, App, By}) ->
       [By, App, string:replace(atom_to_list(App), "_", "-", all)]);
 sentence({bad_path, Dir, several_apps}) -> f("~ts has more than one .app file: give each application a directory of its own", [Dir]);
 sentence({bad_path, Dir, no_beams}) -> f("~ts has no beams: name the directory that has them, such as ~ts", [Dir, filename:join(Dir, "ebin")]);
+sentence({bad_path, Dir, einval}) -> f("the path ~tp has a line's end in its name: give it another", [Dir]);
 sentence({bad_path, Dir, Posix}) -> f("the path ~ts can't be read: ~ts", [Dir, posix(Posix)]);
 sentence({bad_app, File, Why}) -> f("~ts is no application's resource file: ~ts", [File, resource(Why)]);
 sentence({bad_beam, File}) -> f("~ts is no beam, or is damaged: compile it again", [File]);
@@ -174,6 +175,7 @@ sentence(eaddrnotavail) -> "the address isn't one of this host's";
 sentence({no_epmd, Why}) ->
     f("nodes of this host can't be found: its epmd, on port ~b, isn't there and can't be started: ~ts", [evum_epmd:port(), epmd(Why)]);
 sentence({name_taken, Name}) -> f("the name ~ts is in use: epmd -names lists the nodes of this host, evm:list() its machines", [Name]);
+sentence({name_lost, Name}) -> f("the name ~ts was lost while its machine started: start it again", [Name]);
 sentence({no_distribution, name_taken}) -> "this host can't become a node: evum, evum2 and so on are all in use (epmd -names)";
 sentence({no_distribution, timeout}) -> "this host didn't become a node in time";
 sentence({no_distribution, {cookie, Text}}) ->
@@ -418,6 +420,7 @@ resource(syntax) -> "it isn't {application, Name, Properties}";
 resource(name) -> "its name isn't that of the application in it";
 resource(vsn) -> "its vsn must be letters, digits and . _ + ~ -";
 resource({no_beam, Module}) -> f("it lists the module ~ts, whose beam isn't there", [Module]);
+resource({no_atoms, Key}) -> f("its ~ts must be a list of names", [Key]);
 resource(too_big) -> "it is larger than a megabyte";
 resource(Posix) -> posix(Posix).
 

@@ -44,8 +44,13 @@ with_beams(Dir, Files) ->
 %% not the bytes of a name that is no text
 is_string(Name) -> is_list(Name).
 
-path_name("ebin", Dir) -> filename:basename(filename:dirname(Dir));
-path_name(Base, _Dir) -> Base.
+path_name("ebin", Dir) -> one_line(filename:basename(filename:dirname(Dir)), Dir);
+path_name(Base, Dir) -> one_line(Base, Dir).
+
+%% It becomes a word of a line.
+one_line(Name, Dir) ->
+    lists:member($\n, Name) andalso throw({bad_path, Dir, einval}),
+    Name.
 
 %% @doc Reads an application's resource file.
 -spec read(file:filename()) -> app().
@@ -66,7 +71,9 @@ term(Bytes) ->
         error:_ -> syntax
     end.
 
-checked({application, Name, Spec}, File) when is_atom(Name), is_list(Spec) ->
+checked({application, Name, Spec}, File) when is_atom(Name), length(Spec) >= 0 ->
+    _ = [throw({bad_app, File, {no_atoms, Key}})
+         || Key <- [modules, applications, included_applications, optional_applications], not are_atoms(proplists:get_value(Key, Spec, []))],
     Vsn = proplists:get_value(vsn, Spec, ""),
     Wanted = atom_to_list(Name) ++ ".app",
     case is_word(Vsn) andalso filename:basename(File) of
@@ -75,6 +82,9 @@ checked({application, Name, Spec}, File) when is_atom(Name), is_list(Spec) ->
         _ -> throw({bad_app, File, name})
     end;
 checked(_, File) -> throw({bad_app, File, syntax}).
+
+are_atoms([Atom | Rest]) when is_atom(Atom) -> are_atoms(Rest);
+are_atoms(Rest) -> Rest =:= [].
 
 %% In embedded mode a node doesn't start without one of them.
 with_modules(Spec, File) ->

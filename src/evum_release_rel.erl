@@ -45,11 +45,16 @@ versions(Dir) ->
 
 rel(Home, Vsn) ->
     Found = [{Name, Apps} || File <- lists:sort(filelib:wildcard(filename:join(Home, "*.rel"))),
-        {ok, [{release, {Name, V}, {erts, _}, Apps}]} <- [file:consult(File)], V =:= Vsn],
+        {ok, [{release, {Name, V}, {erts, _}, Apps}]} <- [file:consult(File)], V =:= Vsn, is_text(Name), are_apps(Apps)],
     case Found of
         [First | _] -> First;
         [] -> throw({no_release, Home, "*.rel"})
     end.
+
+are_apps([App | Rest]) when is_tuple(App), tuple_size(App) > 1, is_atom(element(1, App)) -> is_text(element(2, App)) andalso are_apps(Rest);
+are_apps(Rest) -> Rest =:= [].
+
+is_text(Text) -> io_lib:printable_unicode_list(Text).
 
 boot(Home, Name) ->
     case [Boot || Boot <- ["start", Name], filelib:is_regular(filename:join(Home, Boot ++ ".boot"))] of

@@ -15,7 +15,7 @@ replace(Text, Value) ->
     end.
 
 replaced(Text, Value) ->
-    case re:run(Text, "\\$\\{([^}:]*)(:-([^}]*))?\\}", [{capture, [0, 1, 2, 3]}]) of
+    case re:run(Text, "\\$\\{([A-Za-z_][A-Za-z0-9_]*)(:-([^}]*))?\\}", [{capture, [0, 1, 2, 3]}]) of
         {match, [{At, Length}, Name, Default, Text3]} ->
             <<Before:At/binary, _:Length/binary, After/binary>> = Text,
             [Before, value(Value(binary_to_list(part(Text, Name))), Default, part(Text, Text3), part(Text, Name)) | replaced(After, Value)];

@@ -50,7 +50,7 @@ examples() ->
         {missing_application, a, apps}, {missing_application, a, b}, {bad_path, "/d", several_apps}, {bad_path, "/d", enoent}, {bad_path, "/d", no_beams},
         {no_release, "/d", "start.boot"}, {wrong_erts, "1", "2"}, {unset_variable, "A", "/f"}, {bad_start, {m, f, 0}},
         {bad_option, release}, {bad_option, calls},
-        {bad_app, "/f", syntax}, {bad_app, "/f", name}, {bad_app, "/f", vsn}, {bad_app, "/f", too_big}, {bad_app, "/f", eacces}, {bad_app, "/f", {no_beam, a}},
+        {bad_app, "/f", syntax}, {bad_app, "/f", name}, {bad_app, "/f", vsn}, {bad_app, "/f", too_big}, {bad_app, "/f", eacces}, {bad_app, "/f", {no_beam, a}}, {bad_app, "/f", {no_atoms, modules}}, {name_lost, a},
         {bad_beam, "/f"}, {bad_elf, "/f"}, {bad_release, "text"}, {missing_library, "liba.so.1", "/f"},
         {foreign_architecture, "/f", "arm64", "x86-64"}, {no_erts, "/d"}, {image_too_big, 2097152, 1048576},
         {bad_option, apps}, {bad_option, paths}, {bad_option, start}, {bad_option, output}, {bad_option, epmd},

@@ -35,6 +35,14 @@ prop_a_text_without_variables_stays() ->
     ?FORALL(Text, ?SUCHTHAT(B, binary(), binary:match(B, <<"${">>) =:= nomatch),
         equals({ok, Text}, evum_release_vars:replace(Text, fun(_) -> "x" end))).
 
+%% what a shell wouldn't take for a variable stays as it is
+prop_every_text_has_an_answer() ->
+    ?FORALL(Parts, list(oneof(["${", "}", ":-", "=", <<0>>, word()])),
+        case evum_release_vars:replace(iolist_to_binary(Parts), fun os:getenv/1) of
+            {ok, Text} -> is_binary(Text);
+            {error, Name} -> is_list(Name)
+        end).
+
 prop_variables_are_replaced() ->
     ?FORALL({Before, Name, Value, After}, {word(), non_empty(word()), word(), word()},
         begin

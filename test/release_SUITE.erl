@@ -289,6 +289,17 @@ what_is_no_code_is_told(Config) ->
     {bad_app, _, {no_beam, gone}} = refused(#{paths => [Ebin]}, "lists the module gone"),
     ok = file:write_file(Ebin ++ "/bad.app", "{application, bad, [{vsn, \"1\"}, {applications, [kernel, stdlib]}]}.\n"),
     {bad_release, _} = refused(#{paths => [Ebin]}, "description"),
+    [begin
+        ok = file:write_file(Ebin ++ "/bad.app", ["{application, bad, [{vsn, \"1\"}, ", Wrong, "]}.\n"]),
+        {bad_app, _, {no_atoms, Key}} = refused(#{paths => [Ebin]}, atom_to_list(Key) ++ " must be a list of names")
+     end || {Key, Wrong} <- [{applications, "{applications, kernel}"}, {applications, "{applications, [\"kernel\"]}"}, {modules, "{modules, [bad | x]}"},
+                             {included_applications, "{included_applications, [1]}"}, {optional_applications, "{optional_applications, x}"}]],
+    ok = file:write_file(Ebin ++ "/bad.app", "{application, bad, [{vsn, \"1\"} | x]}.\n"),
+    {bad_app, _, syntax} = refused(#{paths => [Ebin]}, "application"),
+    TwoLines = Dir ++ "/two\nlines",
+    ok = filelib:ensure_path(TwoLines),
+    compile(TwoLines, "-module(bad). -export([a/0]).\na() -> 1.\n"),
+    {bad_path, _, einval} = refused(#{paths => [TwoLines]}, "line's end in its name"),
     write_app(Ebin, bad, [kernel, stdlib]),
     ok = file:write_file(Ebin ++ "/bad.beam", "FOR1, no"),
     {bad_beam, _} = refused(#{paths => [Ebin]}, "bad.beam").
@@ -370,6 +381,13 @@ a_broken_release_is_told(Config) ->
     ok = file:write_file(Home ++ "/start.boot", "no boot file"),
     {0, _, _} = sh(["ln -s ", filename:dirname(native(Config)), " ", Dir, "/lib/native-1.0"]),
     {bad_release, _} = refused(#{release => Dir}, "no boot file"),
+    {ok, Rel} = file:read_file(Home ++ "/sample.rel"),
+    [begin
+        ok = file:write_file(Home ++ "/sample.rel", ["{release, ", Wrong, "}.\n"]),
+        {no_release, _, "*.rel"} = refused(#{release => Dir}, "no [*].rel")
+     end || Wrong <- ["{\"sample\", \"2.0\"}, {erts, \"1\"}, [kernel]", "{\"sample\", \"2.0\"}, {erts, \"1\"}, all",
+                      "{sample, \"2.0\"}, {erts, \"1\"}, []", "{\"sample\", \"2.0\"}, {erts, \"1\"}, [{kernel, 8}]"]],
+    ok = file:write_file(Home ++ "/sample.rel", Rel),
     ok = file:delete(Home ++ "/start.boot"),
     {no_release, _, "start.boot"} = refused(#{release => Dir}, "start.boot"),
     ok = file:write_file(Dir ++ "/releases/start_erl.data", "99.1 2.0"),
