@@ -195,13 +195,17 @@ machine_options(#{machine := Given, name := Name, image := Image, mem := Mem, sw
 label(Name) -> list_to_atom([case C of $_ -> $-; _ -> C end || C <- atom_to_list(Name)]).
 
 started({ok, Vm}, #{name := Name, node := Node} = Plan, Watcher) ->
-    ok = evum_node_names:keep(Name, Vm),
-    case evum_node_boot:watch(Watcher, Vm, Plan) of
-        ok -> {ok, Vm, Node};
-        {error, _} = Error -> Error
+    case evum_node_names:keep(Name, Vm) of
+        ok -> watched(evum_node_boot:watch(Watcher, Vm, Plan), Vm, Node);
+        {error, _} = Error ->
+            _ = evum:crash(Vm),
+            not_started(Error, Watcher)
     end;
 started({error, {label_in_use, _}}, #{name := Name}, Watcher) -> not_started({error, {name_taken, Name}}, Watcher);
 started({error, _} = Error, _Plan, Watcher) -> not_started(Error, Watcher).
+
+watched(ok, Vm, Node) -> {ok, Vm, Node};
+watched({error, _} = Error, _Vm, _Node) -> Error.
 
 not_started(Error, Watcher) ->
     true = evum_node_boot:cancel(Watcher),

@@ -16,6 +16,8 @@
 %% messages for the owner; the oldest go
 -define(KEEP, 1000).
 -define(CALL_MS, 5000).
+%% for a machine to end after its node
+-define(ENDING_MS, 2000).
 %% when nobody gave a time
 -define(BOOT_MS, 60000).
 
@@ -103,6 +105,7 @@ loop(#boot{vm = Vm, caller = Down} = Boot) ->
         {'DOWN', _, process, Vm, Reason} -> failed(Reason, Boot);
         {evum_node, said, <<"up">>} -> loop(Boot#boot{said = true});
         late -> failed(timeout, Boot);
+        unconnected -> failed({no_connection, maps:get(node, Boot#boot.plan)}, Boot);
         {evum, Vm, up} = Up -> open(keep(Up, Boot));
         {evum, Vm, _} = Message -> loop(keep(Message, Boot));
         Line when is_binary(Line) -> loop(keep(Line, Boot));
@@ -128,7 +131,10 @@ connect(#boot{plan = #{node := Node, cookie := Cookie} = Plan} = Boot) ->
     true = erlang:set_cookie(Node, Cookie),
     case connected(Plan) of
         true -> hand_over(Boot);
-        false -> failed({no_connection, Node}, Boot)
+        false ->
+            %% most often it has ended since, and its machine is about to
+            _ = erlang:send_after(?ENDING_MS, self(), unconnected),
+            loop(Boot#boot{said = false})
     end.
 
 connected(#{port := none}) -> true;

@@ -29,8 +29,9 @@
     id = make_ref() :: reference(),
     name :: atom(),
     node :: node(),
-    %% the machine's, once there is one
+    %% the machine's, once it is kept; before that, who watches the boot
     pid :: pid(),
+    kept = false :: boolean(),
     monitor :: reference(),
     %% none of a node that isn't reached by this host's loopback
     port :: inet:port_number() | none,
@@ -58,11 +59,12 @@ take(Name, Node, Where, Pid, TickTime) -> call({take, Where, #held{
     name = Name, node = Node, pid = Pid, monitor = make_ref(), port = none, bound = none, alive = none, beat = 1000 * TickTime div ?BEATS
 }}).
 
-%% @doc The name is the machine's now.
--spec keep(Name :: atom(), Vm :: pid()) -> ok.
+%% @doc The name is the machine's now. Error: it has been lost meanwhile.
+-spec keep(Name :: atom(), Vm :: pid()) -> ok | {error, {name_lost, atom()} | term()}.
 keep(Name, Vm) -> call({keep, Name, Vm}).
 
-%% @doc The machine and node that are meant by a machine, its node, or its name.
+%% @doc The machine and node that are meant by a machine, its node, or its name; none
+%% while there is a name only.
 -spec find(pid() | atom()) -> {ok, Vm :: pid(), node()} | {error, noproc}.
 find(Which) -> call({find, Which}).
 
@@ -88,11 +90,14 @@ init([]) ->
 -spec handle_call(term(), gen_server:from(), #state{}) -> {reply, term(), #state{}}.
 handle_call({take, Where, #held{name = Name} = Held}, _From, S) -> take_free(Where, Held, free_dead(Name, S));
 handle_call({keep, Name, Vm}, _From, #state{names = Names} = S) ->
-    #{Name := #held{monitor = Monitor} = Held} = Names,
-    true = demonitor(Monitor, [flush]),
-    {reply, ok, S#state{names = Names#{Name := Held#held{pid = Vm, monitor = monitor(process, Vm)}}}};
+    case Names of
+        #{Name := #held{monitor = Monitor} = Held} ->
+            true = demonitor(Monitor, [flush]),
+            {reply, ok, S#state{names = Names#{Name := Held#held{pid = Vm, kept = true, monitor = monitor(process, Vm)}}}};
+        #{} -> {reply, {error, {name_lost, Name}}, S}
+    end;
 handle_call({find, Which}, _From, #state{names = Names} = S) ->
-    Found = [{ok, Pid, Node} || #held{name = Name, pid = Pid, node = Node} <- maps:values(Names),
+    Found = [{ok, Pid, Node} || #held{name = Name, pid = Pid, node = Node, kept = true} <- maps:values(Names),
                                 Which =:= Pid orelse Which =:= Node orelse Which =:= Name],
     {reply, case Found of [One] -> One; [] -> {error, noproc} end, S};
 handle_call({cookie, Network}, _From, #state{cookies = Cookies} = S) ->
@@ -151,10 +156,15 @@ free_dead(Name, #state{names = Names} = S) ->
 take_free(_Where, #held{name = Name}, #state{names = Names} = S) when is_map_key(Name, Names) ->
     {reply, {error, {name_taken, Name}}, S};
 take_free(outside, Held, S) -> taken(Held, S);
-take_free(inside, #held{name = Name} = Held, S) ->
-    {Bound, Port} = bind(),
+take_free(inside, Held, S) ->
+    case socket:open(inet, stream, tcp) of
+        {ok, Bound} -> register(bind(Bound), Held#held{bound = Bound}, S);
+        {error, _} = Error -> {reply, Error, S}
+    end.
+
+register(Port, #held{name = Name, bound = Bound} = Held, S) ->
     case evum_epmd:register(Name, Port) of
-        {ok, Alive} -> taken(Held#held{port = Port, bound = Bound, alive = Alive}, S);
+        {ok, Alive} -> taken(Held#held{port = Port, alive = Alive}, S);
         {error, _} = Error ->
             ok = socket:close(Bound),
             {reply, Error, S}
@@ -166,12 +176,11 @@ taken(#held{name = Name, pid = Pid, port = Port} = Held, #state{names = Names} =
 
 %% Two may be bound to a port, where both say that they are content with it, until one
 %% listens: libslirp does, on its own.
-bind() ->
-    {ok, Bound} = socket:open(inet, stream, tcp),
+bind(Bound) ->
     ok = socket:setopt(Bound, {socket, reuseaddr}, true),
     ok = socket:bind(Bound, #{family => inet, addr => {127, 0, 0, 1}, port => 0}),
     {ok, #{port := Port}} = socket:sockname(Bound),
-    {Bound, Port}.
+    Port.
 
 free(#held{name = Name, node = Node, monitor = Monitor, bound = Bound, alive = Alive}, #state{names = Names} = S) ->
     true = demonitor(Monitor, [flush]),

@@ -17,6 +17,7 @@ suite() -> [{timetrap, {seconds, 120}}].
 all() ->
     [
         the_seed_s_session, a_supervisor_restarts_it_under_its_name, a_taken_name_is_told_before_anything_boots,
+        a_name_is_a_machine_s_once_there_is_one,
         what_fails_at_boot_comes_back, too_little_memory_is_told, words_of_files_are_the_node_s, the_console_is_a_shell, a_terminal_on_it_has_line_editing,
         a_hidden_link_is_the_host_s_alone, the_end_of_who_waits_ends_it, nobody_has_to_wait,
         a_host_with_a_short_name_has_machines, an_ordinary_user_has_nodes, an_epmd_that_comes_back_knows_them
@@ -142,8 +143,34 @@ what_fails_at_boot_comes_back(_) ->
     {error, {node_failed, {exit_status, 1}, _}} = evum_node:start(#{name => name(), start => {file, read_file, ["/nowhere"]}}),
     {error, {node_failed, timeout, _}} = evum_node:start(#{name => name(), start => {timer, sleep, [infinity]}, wait_boot => 6000}),
     {error, {node_failed, {shutdown, halted}, _}} = evum_node:start(#{name => name(), start => {erlang, halt, []}}),
+    %% it was up, and ends before anybody is connected
+    {error, {node_failed, {exit_status, 3}, _}} =
+        evum_node:start(#{name => name(), start => evaluate("sys:suspend(net_kernel), timer:apply_after(300, erlang, halt, [3]).")}),
     false = is_known(),
     [] = flush().
+
+evaluate(Text) ->
+    {ok, Tokens, _} = erl_scan:string(Text),
+    {ok, Expressions} = erl_parse:parse_exprs(Tokens),
+    {erl_eval, exprs, [Expressions, []]}.
+
+a_name_is_a_machine_s_once_there_is_one(_) ->
+    Watcher = spawn(fun() -> receive stop -> ok end end),
+    Node = node_at("127.0.0.1"),
+    {ok, Port} = evum_node_names:take(name(), Node, inside, Watcher, 8),
+    {ok, Known} = evum_epmd:names(),
+    true = lists:member({text(), Port}, Known),
+    %% nothing that could be stopped
+    {error, noproc} = evum_node:stop(name()),
+    Machine = spawn(fun() -> receive stop -> ok end end),
+    ok = evum_node_names:keep(name(), Machine),
+    {ok, Machine, Node} = evum_node_names:find(name()),
+    Watcher ! stop,
+    {error, {name_lost, nobody} = Reason} = evum_node_names:keep(nobody, Machine),
+    _ = sentence(Reason),
+    {ok, Machine, Node} = evum_node_names:find(Node),
+    Machine ! stop,
+    until(fun() -> not is_known() end).
 
 too_little_memory_is_told(_) ->
     {error, {too_little_memory, 33, Needed} = Reason} = evum_node:start(#{mem => 33}),
@@ -179,7 +206,7 @@ words_of_files_are_the_node_s(Config) ->
     16 = rpc:call(Node, net_kernel, get_net_ticktime, []),
     #{label := Label} = evum:info(Vm),
     %% what is in no command line of the host's nobody reads there
-    {1, <<>>, _} = sh("grep -la [s]o-secret /proc/[0-9]*/cmdline"),
+    {0, <<"0\n">>, _} = sh("cat /proc/[0-9]*/cmdline 2> /dev/null | grep -ac '[s]o-secret' | cat"),
     ok = evum:crash(Label),
     %% options go before files
     {ok, Vm2, Other} = evum_node:start(#{vm_args => Args, name => name(), cookie => "mine", sys_config => [{kernel, [{mine, 7}]}]}),
