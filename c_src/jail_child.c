@@ -177,6 +177,8 @@ static void mount_root(struct jail *jail)
 
 static void stage_mounts(struct jail *jail)
 {
+	/* What is made here is for the machine's user to pass. */
+	mode_t mask = umask(0022);
 	int err = 0;
 
 	mount_root(jail);
@@ -195,6 +197,7 @@ static void stage_mounts(struct jail *jail)
 		if (jail->links[i] && symlink(jail->links[i], name) < 0)
 			fail(jail, "mounts", errno, "%s can't be linked", name);
 	}
+	umask(mask);
 	if (syscall(SYS_pivot_root, ".", ".") < 0 || umount2(".", MNT_DETACH) < 0)
 		fail(jail, "mounts", errno, "the root can't be changed");
 	if (chdir("/run") < 0)

@@ -23,7 +23,7 @@ end_per_testcase(Case, Config) ->
 
 all() ->
     [
-        the_status_is_the_programs, outputs_are_apart, input_is_piped_through,
+        the_status_is_the_programs, a_strict_umask_is_no_trouble, outputs_are_apart, input_is_piped_through,
         a_build_leaves_the_input_alone, arguments_are_bytes, signals_end_with_128_and_more,
         trouble_is_a_sentence_and_125, the_host_dist_runs, an_interrupt_is_forwarded, a_closed_reader_ends_it, whoever_is_killed_nothing_is_left,
         bulk_goes_through_untouched, a_terminal_is_the_programs, keys_reach_what_is_in_front, one_key_cuts_the_power,
@@ -38,6 +38,10 @@ runs(Commands) -> parallel([fun() -> run(Command) end || Command <- Commands]).
 
 the_status_is_the_programs(_) ->
     [{0, <<"Linux", _/binary>>, <<>>}, {7, <<>>, <<>>}, {0, <<>>, <<>>}] = runs(["-- uname -a", "-- sh -c 'exit 7'", "true"]).
+
+%% What is made for the machine must be open to the user that it runs as.
+a_strict_umask_is_no_trouble(_) ->
+    {0, <<"0022\n">>, _} = sh(["umask 077; exec ", evum(), " run -- sh -c umask"]).
 
 outputs_are_apart(_) ->
     [{3, <<"out\n">>, <<"err\n">>}, {0, Zeros, <<>>}] =
