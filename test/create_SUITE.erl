@@ -281,8 +281,9 @@ a_create_that_meets_the_end_is_refused(_) ->
     Self = self(),
     Sup = whereis(evum_vm_sup),
     ok = sys:suspend(Sup),
-    Pid = spawn_link(fun() -> Self ! {made, evm:create()} end),
-    until(fun() -> process_info(Pid, current_function) =:= {current_function, {gen, do_call, 4}} end),
+    _ = spawn_link(fun() -> Self ! {made, evm:create()} end),
+    %% its request is there, and nothing else reads it
+    until(fun() -> process_info(Sup, message_queue_len) =/= {message_queue_len, 0} end),
     exit(Sup, kill),
     receive {made, {error, not_started}} -> ok after 20000 -> error(stuck) end,
     until(fun() -> is_pid(whereis(evum_vm_sup)) end).
