@@ -250,16 +250,26 @@ stop(Which, GraceMs) when is_integer(GraceMs), GraceMs >= 0, GraceMs =< ?STOP_MA
     end;
 stop(_Which, _GraceMs) -> {error, {bad_option, grace}}.
 
-%% Where there is no connection none is made: it would be one that others see.
+%% Where there is no connection none is made: it would be one that others see. The
+%% guest's power off tells the node to stop too, by a signal.
 stop(Vm, Node, GraceMs) ->
+    case lists:member(Node, nodes(connected)) of
+        true -> stop_node(Vm, Node, GraceMs);
+        false -> stop_machine(Vm)
+    end.
+
+stop_node(Vm, Node, GraceMs) ->
     Monitor = monitor(process, Vm),
-    _ = [erpc:cast(Node, init, stop, []) || lists:member(Node, nodes(connected))],
+    ok = erpc:cast(Node, init, stop, []),
     receive
         {'DOWN', Monitor, process, Vm, _} -> ok
     after GraceMs ->
         true = demonitor(Monitor, [flush]),
-        stopped(evum:stop(Vm))
+        stop_machine(Vm)
     end.
 
-stopped({error, noproc}) -> ok;
-stopped(Result) -> Result.
+stop_machine(Vm) ->
+    case evum:stop(Vm) of
+        {error, noproc} -> ok;
+        Result -> Result
+    end.

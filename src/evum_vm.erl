@@ -512,6 +512,8 @@ forget_program(Id, #data{programs = Programs} = D) ->
 program_exit(Id, Status, State, #data{programs = Programs} = D) ->
     case Programs of
         #{Id := barrier} -> {keep_state, evum_vm_memory:dropped(Id, D)};
+        %% a guest without a reboot of its own
+        #{Id := ours} when element(1, Status) =:= error -> {keep_state, forget_program(Id, D), [{{timeout, reboot}, 0, cad}]};
         #{Id := {_, _}} when Status =:= {signal, 15}; Status =:= {signal, 9} -> program_killed(Id, Status, State, D);
         #{} -> {keep_state, forget_program(Id, tell_program(Id, {exit, Status}, D))}
     end.

@@ -18,6 +18,7 @@ all() ->
     [
         the_seed_s_session, a_supervisor_restarts_it_under_its_name, a_taken_name_is_told_before_anything_boots,
         a_name_is_a_machine_s_once_there_is_one,
+        a_reboot_brings_it_back,
         what_fails_at_boot_comes_back, too_little_memory_is_told, words_of_files_are_the_node_s, the_console_is_a_shell, a_terminal_on_it_has_line_editing,
         a_hidden_link_is_the_host_s_alone, the_end_of_who_waits_ends_it, nobody_has_to_wait,
         a_host_with_a_short_name_has_machines, an_ordinary_user_has_nodes, an_epmd_that_comes_back_knows_them
@@ -115,6 +116,18 @@ crashes(Sup, Node, Tries) when Tries > 0 ->
         Ms < 100 -> ok;
         true -> crashes(Sup, Node, Tries - 1)
     end.
+
+%% The image has no program to ask for it; its applications are stopped in order all the same.
+a_reboot_brings_it_back(_) ->
+    {ok, Vm, Node} = evum_node:start(#{name => name()}),
+    true = monitor_node(Node, true),
+    {Us, ok} = timer:tc(fun() -> evum:reboot(Vm) end),
+    %% less than what a guest's own reboot may take
+    true = Us < 9000000,
+    receive {nodedown, Node} -> ok after 0 -> error(still_connected) end,
+    until(fun() -> net_adm:ping(Node) =:= pong end),
+    ok = evum_node:stop(Vm),
+    gone(Vm, noproc).
 
 a_taken_name_is_told_before_anything_boots(_) ->
     {ok, Socket} = evum_epmd:register(name(), 9),
