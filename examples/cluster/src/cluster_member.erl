@@ -14,7 +14,10 @@
 
 -define(MEMBERS, {?MODULE, members}).
 -define(WATCHERS, {?MODULE, watchers}).
--define(LOOK_MS, 100).
+%% two that look at the same moments take the lock from each other each time
+-define(LOOK_MS, 50 + rand:uniform(100)).
+%% who has come just now lets the others try first
+-define(SETTLE_MS, 2000).
 
 %% Which members it sees, which nodes it saw go, and whether it leads.
 -type status() :: #{sees := [node()], gone := [node()], leads := boolean()}.
@@ -41,11 +44,13 @@ init(All) ->
     ok = net_kernel:monitor_nodes(true),
     ok = pg:join(?MEMBERS, self()),
     self() ! look,
-    {ok, #{all => All, status => #{sees => [], gone => [], leads => false}, told => []}}.
+    _ = erlang:send_after(?SETTLE_MS, self(), settled),
+    {ok, #{all => All, settled => false, status => #{sees => [], gone => [], leads => false}, told => []}}.
 
 handle_info(look, St) ->
     _ = erlang:send_after(?LOOK_MS, self(), look),
     {noreply, look([], St)};
+handle_info(settled, St) -> {noreply, St#{settled := true}};
 handle_info({nodedown, Node}, St) -> {noreply, look([Node], St)};
 handle_info({nodeup, _}, St) -> {noreply, St}.
 
@@ -53,9 +58,9 @@ handle_call(_, _, St) -> {reply, ok, St}.
 
 handle_cast(_, St) -> {noreply, St}.
 
-look(Down, #{all := All, status := #{gone := Gone, leads := Leads} = Before, told := Told} = St) ->
+look(Down, #{all := All, settled := Settled, status := #{gone := Gone, leads := Leads} = Before, told := Told} = St) ->
     Sees = lists:usort([node(P) || P <- pg:get_members(?MEMBERS), not lists:member(node(P), Down)]),
-    Status = #{sees => Sees, gone => lists:usort(Down ++ Gone), leads => leads(Leads, 2 * length(Sees) > All, Sees)},
+    Status = #{sees => Sees, gone => lists:usort(Down ++ Gone), leads => leads(Leads, Settled andalso 2 * length(Sees) > All, Sees)},
     Watchers = pg:get_members(?WATCHERS),
     case Status of
         Before -> tell(Watchers -- Told, Status);
