@@ -69,12 +69,14 @@ initrd(Dir) ->
     {0, _, _} = sh(["cd ", Tree, " && find . | cpio -o -H newc -R 0:0 > ../initrd.cpio"]),
     filename:join(Dir, "initrd.cpio").
 
-%% As anybody would start it.
+%% As anybody would start it, who wants it to boot each time.
 uml(Config) ->
     Socket = evum_ctl:socket(proplists:get_value(ctl, Config)),
     Port = open_port({spawn_executable, "/usr/bin/linux.uml"},
                      [{args, ["mem=64M", "initrd=" ++ proplists:get_value(initrd, Config), "eth0=daemon,,unix," ++ Socket,
-                              "con=null", "con0=fd:0,fd:1", "quiet"]},
+                              "con=null", "con0=fd:0,fd:1", "quiet",
+                              %% without it the first fork may fail: a helper runs for each of 512 terminals
+                              "pty.legacy_count=0"]},
                       {cd, proplists:get_value(priv_dir, Config)}, binary, exit_status]),
     _ = said(Port, <<"booted\r\n">>, <<>>),
     Port.
