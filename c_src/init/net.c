@@ -83,30 +83,41 @@ static struct net *make_net(const struct boot_config *config)
 
 /* --- a boot ------------------------------------------------------------------------ */
 
-/* vecN becomes ethN; a kernel without it is no error here. */
-static int rename_nic(int fd, int number)
+/* vecN becomes ethN. */
+static int rename_nic(int fd, const struct if_nameindex *nic)
 {
 	struct rtnl_message message;
-	char old[IFNAMSIZ], new[IFNAMSIZ];
-	unsigned int index;
+	char name[IFNAMSIZ];
+	int number;
 
-	snprintf(old, sizeof(old), "vec%d", number);
-	snprintf(new, sizeof(new), "eth%d", number);
-	index = if_nametoindex(old);
-	if (index == 0)
+	if (strncmp(nic->if_name, "vec", 3) != 0)
 		return 0;
-	rtnl_message_rename(&message, (int)index, new);
+	number = nic_parse_number(nic->if_name + 3);
+	if (number < 0)
+		return 0;
+	snprintf(name, sizeof(name), "eth%d", number);
+	rtnl_message_rename(&message, (int)nic->if_index, name);
 	return rtnl_ask(fd, &message);
 }
 
+/*
+ * Of those that there are: to be asked for one that isn't, the kernel runs
+ * modprobe twice, which would be most of a boot.
+ */
 static int rename_all(void)
 {
-	int fd = rtnl_open(), i, result = fd < 0 ? fd : 0;
+	struct if_nameindex *all = if_nameindex(), *nic;
+	int fd, result;
 
-	for (i = 0; i < NIC_COUNT && result == 0; i++)
-		result = rename_nic(fd, i);
+	if (all == NULL)
+		return -errno;
+	fd = rtnl_open();
+	result = fd < 0 ? fd : 0;
+	for (nic = all; nic->if_index != 0 && result == 0; nic++)
+		result = rename_nic(fd, nic);
 	if (fd >= 0)
 		close(fd);
+	if_freenameindex(all);
 	return result;
 }
 
