@@ -166,16 +166,7 @@ three_machines_join_a_host_with_a_short_name_claim() ->
     [a@localhost, b@localhost, c@localhost] = one_cluster().
 
 three_machines_join_the_host_of_an_ordinary_user(_) ->
-    case sh("id -u") of
-        {0, <<"0\n">>, _} ->
-            {0, Home, _} = sh("d=$(mktemp -d) && chown 65534 $d && printf $d"),
-            try
-                on_host(three_machines_join_a_host_that_was_no_node, #{as => nobody, home => binary_to_list(Home)})
-            after
-                sh(["rm -r ", binary_to_list(Home)])
-            end;
-        _ -> {skip, "it is one"}
-    end.
+    evum_test_host:as_nobody(fun(Options) -> on_host(three_machines_join_a_host_that_was_no_node, Options) end).
 
 %% Other nodes of the host's can't reach machines: a visible link would be given up for them.
 a_host_in_a_cluster_of_its_own_stays_there(_) -> on_host(?FUNCTION_NAME, ?LONG).

@@ -4,7 +4,7 @@
 %% There it is alone with its loopback, its ports and, where one is asked for, its epmd.
 -module(evum_test_host).
 
--export([possible/0, unshare/0, run/2, run/3, run/4, start/1, beam/2, other/2, end_other/1]).
+-export([possible/0, unshare/0, as_nobody/1, run/2, run/3, run/4, start/1, beam/2, other/2, end_other/1]).
 -export_type([options/0, other/0]).
 
 -import(evum_test_lib, [sh/1, until/2]).
@@ -23,6 +23,20 @@ possible() ->
     case sh(unshare() ++ " true") of
         {0, _, _} -> ok;
         {_, _, Why} -> {skip, "no network namespaces here: " ++ binary_to_list(Why)}
+    end.
+
+%% @doc Calls a function with the options of an ordinary user's host, whose home goes after it.
+-spec as_nobody(fun((options()) -> Result)) -> Result | {skip, string()}.
+as_nobody(Run) ->
+    case sh("id -u") of
+        {0, <<"0\n">>, _} ->
+            {0, Home, _} = sh("d=$(mktemp -d) && chown 65534 $d && printf $d"),
+            try
+                Run(#{as => nobody, home => binary_to_list(Home)})
+            after
+                sh(["rm -r ", binary_to_list(Home)])
+            end;
+        _ -> {skip, "it is one"}
     end.
 
 %% @doc An ordinary user is root of a user namespace, where that is allowed.

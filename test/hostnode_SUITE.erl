@@ -74,16 +74,7 @@ a_host_becomes_a_node_claim() ->
     [] = listeners().
 
 an_ordinary_user_s_host_does(_) ->
-    case sh("id -u") of
-        {0, <<"0\n">>, _} ->
-            {0, Home, _} = sh("d=$(mktemp -d) && chown 65534 $d && printf $d"),
-            try
-                on_host(a_host_becomes_a_node, #{as => nobody, home => binary_to_list(Home)})
-            after
-                sh(["rm -r ", binary_to_list(Home)])
-            end;
-        _ -> {skip, "it is one"}
-    end.
+    evum_test_host:as_nobody(fun(Options) -> on_host(a_host_becomes_a_node, Options) end).
 
 an_epmd_that_runs_is_used_and_stays(_) -> on_host(?FUNCTION_NAME, #{epmd => true}).
 
